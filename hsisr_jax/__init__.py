@@ -1,2 +1,1 @@
-"""Hyperspectral image super-resolution in JAX. Import what you need: `hsisr_jax.models`, `.losses`, `.metrics`, ..."""
-
+"""Hyperspectral image super-resolution in JAX; see `hsisr_jax.models`, `.losses`, `.metrics`."""

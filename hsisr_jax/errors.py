@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """A mistake in the user's input. Commands print its text on one or two lines and exit with 2."""
+    """A mistake in the user's input: commands print its text in a line or two and exit with 2."""

@@ -1,0 +1,157 @@
+"""Weights of an original <-> a Flax tree: a name map and a few layout transforms, as data.
+
+A network's table is a list of `Entry`. `convert_in` uses every array exactly once; `convert_out`
+is its exact inverse, and works on any tree shaped like the variables (gradients too).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from hsisr_jax.errors import UserError
+
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array of the original is turned into ours, and back."""
+
+    axes: tuple[int, ...] | None = None  # transpose of the original's axes
+    drop: tuple[int, ...] = ()  # axes of size one (after the transpose) that ours lacks
+
+    def ours(self, x: np.ndarray) -> np.ndarray:
+        if self.axes is not None:
+            x = x.transpose(self.axes)
+        return x.squeeze(self.drop) if self.drop else x
+
+    def theirs(self, x: np.ndarray) -> np.ndarray:
+        x = np.expand_dims(x, self.drop) if self.drop else x
+        return x if self.axes is None else x.transpose(np.argsort(self.axes))
+
+
+SAME = Layout()
+CONV = Layout((2, 3, 1, 0))  # o i h w -> h w i o
+CONV_TRANSPOSE = Layout((2, 3, 0, 1))  # i o h w -> h w i o
+DENSE = Layout((1, 0))  # o i -> i o
+CONV_AS_DENSE = Layout((2, 3, 1, 0), drop=(0, 1))  # 1x1 convolution -> i o
+CONV1D = Layout((2, 1, 0))  # o i k -> k i o
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`path` in our variables (`params/head/kernel`), `key` in the original, layout between them.
+
+    An entry with a `default` may be missing from our variables (a counter that the original keeps
+    and never uses): it is kept in the collection `buffers` when imported.
+    """
+
+    path: str
+    key: str
+    layout: Layout = SAME
+    default: np.ndarray | None = None
+
+
+def weight_and_bias(path: str, key: str, layout: Layout, *, bias: bool = True) -> list[Entry]:
+    """Kernel and bias of one layer."""
+    entries = [Entry(f"params/{path}/kernel", f"{key}.weight", layout)]
+    return entries + ([Entry(f"params/{path}/bias", f"{key}.bias")] if bias else [])
+
+
+def conv(path: str, key: str, *, bias: bool = True) -> list[Entry]:
+    return weight_and_bias(path, key, CONV, bias=bias)
+
+
+def conv_transpose(path: str, key: str, *, bias: bool = True) -> list[Entry]:
+    return weight_and_bias(path, key, CONV_TRANSPOSE, bias=bias)
+
+
+def dense(path: str, key: str, *, bias: bool = True) -> list[Entry]:
+    return weight_and_bias(path, key, DENSE, bias=bias)
+
+
+def layer_norm(path: str, key: str) -> list[Entry]:
+    return [
+        Entry(f"params/{path}/scale", f"{key}.weight"),
+        Entry(f"params/{path}/bias", f"{key}.bias"),
+    ]
+
+
+def batch_norm(path: str, key: str) -> list[Entry]:
+    return [
+        *layer_norm(path, key),
+        Entry(f"batch_stats/{path}/mean", f"{key}.running_mean"),
+        Entry(f"batch_stats/{path}/var", f"{key}.running_var"),
+        Entry(
+            f"buffers/{key}.num_batches_tracked".replace(".", ":"),
+            f"{key}.num_batches_tracked",
+            default=np.zeros((), np.int64),
+        ),
+    ]
+
+
+def convert_in(entries: Iterable[Entry], state: Mapping[str, np.ndarray], shapes: dict) -> dict:
+    """The originals' arrays as variables of the given shapes; errors name the array."""
+    left = {key: np.asarray(value) for key, value in state.items()}
+    expected = {"/".join(path): leaf for path, leaf in flatten_dict(shapes).items()}
+    tree: dict[str, np.ndarray] = {}
+    for entry in entries:
+        if entry.key not in left:
+            raise UserError(f"the weights lack {entry.key!r} (for {entry.path})")
+        array = entry.layout.ours(left.pop(entry.key))
+        if entry.path in expected:
+            _check(entry, array, expected.pop(entry.path))
+            array = array.astype(np.float32) if array.dtype.kind == "f" else array
+        elif entry.default is None:
+            raise UserError(f"this network has no {entry.path} for {entry.key!r}: other options?")
+        tree[entry.path] = array
+    if left:
+        raise UserError(f"arrays that this network has no place for: {_some(left)}")
+    if expected:
+        raise UserError(f"the weights give no value for: {_some(expected)}")
+    return unflatten_dict(
+        {
+            tuple(path.split("/")): jax.numpy.asarray(v) if v.dtype != np.int64 else v
+            for path, v in tree.items()
+        }
+    )
+
+
+def convert_out(entries: Iterable[Entry], variables: Mapping) -> State:
+    """Our variables (or gradients: any of the collections) under the original's names."""
+    flat = {"/".join(path): np.asarray(leaf) for path, leaf in flatten_dict(variables).items()}
+    state: State = {}
+    for entry in entries:
+        if entry.path in flat:
+            state[entry.key] = np.ascontiguousarray(entry.layout.theirs(flat.pop(entry.path)))
+        elif entry.default is not None and "batch_stats" in variables:
+            state[entry.key] = entry.default
+        elif entry.default is None and entry.path.split("/")[0] in variables:
+            raise UserError(f"the variables lack {entry.path} (for {entry.key!r})")
+    if flat:
+        raise UserError(f"variables that the original has no name for: {_some(flat)}")
+    return state
+
+
+def strip_prefix(state: Mapping[str, np.ndarray], prefixes: Iterable[str]) -> State:
+    """Removes a wrapper's name from every key, when every key carries it."""
+    for prefix in prefixes:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return dict(state)
+
+
+def _check(entry: Entry, array: np.ndarray, expected) -> None:
+    if array.shape != expected.shape:
+        raise UserError(
+            f"{entry.key!r} has shape {array.shape} in our layout; {entry.path} needs "
+            f"{expected.shape}: was it trained with other options?"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
