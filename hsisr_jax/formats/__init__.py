@@ -1,0 +1,132 @@
+"""Scene files in and out: one reader and one writer for every format, chosen by ending and content.
+
+ENVI (`.hdr` with `.img .bsq .bil .bip .dat .raw`), GeoTIFF, MATLAB v5 and v7.3, HDF5 and NetCDF-4,
+npy and npz. No JAX here.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, readable, writable
+
+__all__ = [
+    "SceneMeta",
+    "SceneReader",
+    "SceneWriter",
+    "create_scene",
+    "open_scene",
+    "read_scene",
+    "write_scene",
+]
+
+ENDINGS = {
+    "envi": ("hdr", "img", "bsq", "bil", "bip", "dat", "raw", "bin"),
+    "geotiff": ("tif", "tiff", "gtiff"),
+    "matlab": ("mat",),
+    "hdf5": ("h5", "hdf5", "he5", "hdf", "nc", "nc4"),
+    "arrays": ("npy", "npz"),
+}
+MAGIC = (
+    (b"ENVI", "envi"),
+    (b"II*\0", "geotiff"),
+    (b"MM\0*", "geotiff"),
+    (b"II+\0", "geotiff"),
+    (b"MM\0+", "geotiff"),
+    (b"MATLAB ", "matlab"),
+    (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (b"\x93NUMPY", "arrays"),
+    (b"PK\x03\x04", "arrays"),
+)
+
+
+def open_scene(path: str | Path, *, variable: str | None = None) -> SceneReader:
+    """Open a scene file; `variable` names the cube where a file holds several arrays."""
+    path = Path(path)
+    with readable(path, "a scene"):
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give a scene file")
+        return _module(_kind(path)).open_scene(path, variable=variable)
+
+
+def read_scene(path: str | Path, **options: Any) -> tuple[np.ndarray, SceneMeta]:
+    """The whole cube `(h, w, c)` in its stored dtype, and its metadata."""
+    with open_scene(path, **options) as scene:
+        return scene.read(), scene.meta
+
+
+def create_scene(
+    path: str | Path,
+    *,
+    height: int,
+    width: int,
+    bands: int,
+    dtype: Any = np.float32,
+    meta: SceneMeta | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> SceneWriter:
+    """Start a scene file, to be written in blocks; its ending chooses the format.
+
+    Options: `interleave` ("bsq", "bil", "bip": ENVI), `variable` (MATLAB, HDF5, npz), `version`
+    ("auto", "5", "7.3": MATLAB).
+    """
+    path = Path(path)
+    kind = _ending(path)
+    if kind is None:
+        known = " ".join(f".{ending}" for endings in ENDINGS.values() for ending in endings)
+        raise UserError(f"{path}: unknown ending; a scene is written as one of {known}")
+    if min(height, width, bands) < 1:
+        raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
+    meta = (meta or SceneMeta()).check(bands, path)
+    with writable(path):
+        return _module(kind).create_scene(
+            path,
+            shape=(int(height), int(width), int(bands)),
+            dtype=np.dtype(dtype),
+            meta=meta,
+            resume=resume,
+            **options,
+        )
+
+
+def write_scene(
+    path: str | Path, array: np.ndarray, meta: SceneMeta | None = None, **options: Any
+) -> None:
+    """Write a whole cube `(h, w, c)`; options as in `create_scene`."""
+    array = np.asarray(array)
+    if array.ndim != 3:
+        raise UserError(f"{path}: a scene is (height, width, bands), not {array.shape}")
+    height, width, bands = array.shape
+    options = {"dtype": array.dtype, **options}
+    with create_scene(path, height=height, width=width, bands=bands, meta=meta, **options) as out:
+        out.write(0, 0, array)
+
+
+def _module(kind: str) -> Any:
+    """The format's own file, imported when needed: h5py and rasterio are slow to import."""
+    return import_module(f"hsisr_jax.formats.{kind}")
+
+
+def _ending(path: Path) -> str | None:
+    ending = path.suffix.lower().lstrip(".")
+    return next((kind for kind, endings in ENDINGS.items() if ending in endings), None)
+
+
+def _kind(path: Path) -> str:
+    """By content where it has a mark of its own; raw ENVI data and MATLAB go by their ending."""
+    ending = _ending(path)
+    if ending in ("envi", "matlab"):
+        return ending
+    with open(path, "rb") as file:
+        start = file.read(16)
+    by_content = next((kind for magic, kind in MAGIC if start.startswith(magic)), None)
+    if by_content or ending:
+        return by_content or str(ending)
+    if path.with_name(path.name + ".hdr").exists() or path.with_suffix(".hdr").exists():
+        return "envi"
+    known = " ".join(f".{ending}" for endings in ENDINGS.values() for ending in endings)
+    raise UserError(f"{path}: not a scene file that is known here; known endings: {known}")
