@@ -10,7 +10,7 @@ from hsisr_jax.layers.conv import Dense
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze and excitation as in RCAN: mean over space, two dense layers, a sigmoid per channel."""
+    """Squeeze and excitation as in RCAN: spatial mean, two dense layers, a sigmoid a channel."""
 
     reduction: int = 16
 
