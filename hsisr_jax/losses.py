@@ -1,0 +1,259 @@
+"""Training losses: `create(name, **options)` returns `loss(out, batch) -> (total, terms)`.
+
+Every loss is a weighted sum of named terms, and `terms` holds each of them unweighted, so that one
+can be read beside another. `hybrid` is SRLSGAT's and SSPSR's (L1 and two total variations), `snlsr`
+and `asnlsr` those of Hu et al. and of A-SNLSR, `rcam` the sum over upsampling stages;
+`create("weighted", l1=1.0, spectral_angle=0.1)` composes any others.
+
+Departures from the originals: `asnlsr` keeps target-domain samples out of the super-resolution
+terms by weights instead of boolean indexing, with the same means, and zero when no source sample is
+in the batch; `rcam` matches a stage to the target of its size, not to the next key of the batch.
+All terms are float32 (or wider) whatever the network computes in.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.ops import spectral
+from hsisr_jax.ops.spectral import at_least_float32
+
+Terms = dict[str, jax.Array]
+Loss = Callable[[Mapping, Mapping], tuple[jax.Array, Terms]]
+Term = Callable[[Mapping, Mapping, jax.Array | None], jax.Array]
+
+NORM_OFFSET = 1e-4  # A-SNLSR adds it to each norm inside its spectral angle
+SOURCE = 0  # the domain that has high-resolution targets
+
+
+def create(name: str, **options) -> Loss:
+    """The loss `name`; see `names()` and, for `weighted`, `term_names()`."""
+    if name not in LOSSES:
+        raise UserError(f"unknown loss {name!r}: known are {', '.join(LOSSES)}")
+    known = inspect.signature(LOSSES[name]).parameters
+    if "weights" not in known:
+        for key in options:
+            if key not in known:
+                raise UserError(f"loss {name} has no option {key!r}: {_known(known)}")
+    return LOSSES[name](**options)
+
+
+def names() -> tuple[str, ...]:
+    """The losses that `create` knows."""
+    return tuple(LOSSES)
+
+
+def term_names() -> tuple[str, ...]:
+    """The terms that `create("weighted", term=weight, ...)` can add up."""
+    return tuple(TERMS)
+
+
+# ---------------------------------------------------------------------------------------- losses
+
+
+def _weighted(*, source_only: bool = False, **weights: float) -> Loss:
+    """Sum of `weight * term`; a term of weight 0 is computed and reported, not added.
+
+    With `source_only` the terms that compare with `hr` leave out samples of other domains than 0.
+    """
+    if not weights:
+        raise UserError(f"the weighted loss needs a term: {_known(TERMS)}")
+    for term in weights:
+        if term not in TERMS:
+            raise UserError(f"unknown loss term {term!r}: {_known(TERMS)}")
+
+    def loss(out: Mapping, batch: Mapping) -> tuple[jax.Array, Terms]:
+        mask = _is_source(batch) if source_only else None
+        terms = {term: TERMS[term](out, batch, mask) for term in weights}
+        total = sum(weight * terms[term] for term, weight in weights.items() if weight)
+        return jnp.asarray(total, jnp.float32), terms
+
+    return loss
+
+
+def _hybrid(*, spatial: float = 1e-3, spectral: float = 1e-3) -> Loss:
+    """L1 and the two total variations of the estimate."""
+    return _weighted(l1=1.0, spatial_tv=spatial, spectral_tv=spectral)
+
+
+def _snlsr(*, spectral_weight: float = 0.1) -> Loss:
+    """L1 and spectral angle, of the super-resolved cube and of the unmixing reconstruction."""
+    return _weighted(
+        l1=1.0,
+        spectral_angle=spectral_weight,
+        reconstruction_l1=1.0,
+        reconstruction_angle=spectral_weight,
+    )
+
+
+def _asnlsr(
+    *, spectral_weight: float = 0.1, domain_weight: float = 1.0, source_only: bool = True
+) -> Loss:
+    """`snlsr` with target samples left out of the super-resolution terms, and the domain's
+    cross-entropy. That is the training loss; the original validates with every sample and shows
+    the cross-entropy times 0.01: `source_only=False, domain_weight=0.01`.
+    """
+    return _weighted(
+        source_only=source_only,
+        l1=1.0,
+        spectral_angle=spectral_weight,
+        reconstruction_l1=1.0,
+        reconstruction_angle=spectral_weight,
+        domain_cross_entropy=domain_weight,
+        domain_accuracy=0.0,
+    )
+
+
+def _rcam() -> Loss:
+    """L1 of the output and of every stage before it, all of weight one."""
+
+    def loss(out: Mapping, batch: Mapping) -> tuple[jax.Array, Terms]:
+        terms = {"l1": TERMS["l1"](out, batch, None)}
+        stages = _output(out, "stages", "the rcam loss")
+        for i, stage in enumerate(stages):
+            key = f"lr_div{2 ** (len(stages) - i)}"  # each stage doubles the size
+            target = _target(batch, key, f"stage {i} of the rcam loss")
+            terms[f"stage_{i}"] = _mean(_absolute(stage, target, f"stages[{i}]", key))
+        return sum(terms.values()), terms
+
+    return loss
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "l1": lambda: _weighted(l1=1.0),
+    "mse": lambda: _weighted(mse=1.0),
+    "hybrid": _hybrid,
+    "snlsr": _snlsr,
+    "asnlsr": _asnlsr,
+    "rcam": _rcam,
+    "weighted": _weighted,
+}
+
+
+# ----------------------------------------------------------------------------------------- terms
+
+
+def _compare(function: Callable, name: str, estimate: str = "sr", target: str = "hr") -> Term:
+    """A term: the mean of `function(estimate, target)`; one with `hr` over the mask's samples."""
+
+    def term(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
+        x = _output(out, estimate, f"the loss term {name!r}")
+        y = _target(batch, target, f"the loss term {name!r}")
+        _same_shape(x, y, estimate, target)
+        values = function(at_least_float32(x), at_least_float32(y))
+        return _mean(values, mask if target == "hr" else None)
+
+    return term
+
+
+def _smoothness(function: Callable, name: str) -> Term:
+    return lambda out, batch, mask: function(_output(out, "sr", f"the loss term {name!r}"))
+
+
+def _angle(x: jax.Array, y: jax.Array) -> jax.Array:
+    return spectral.spectral_angle(x, y, epsilon=NORM_OFFSET)
+
+
+def _charbonnier(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.square(x - y) + 1e-6)
+
+
+def _spectral_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.abs(spectral.spectral_gradient(x - y))
+
+
+def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
+    rows, columns = spectral.spatial_gradients(x - y)
+    batch = x.shape[0]
+    parts = [_sample_means(jnp.abs(part)) for part in (rows, columns)]
+    return sum(parts).reshape(batch, 1)
+
+
+def _domain_cross_entropy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
+    """Mean over samples and pixels; the logits are `b h w k`, the domain an integer a sample."""
+    logits, domain = _logits(out, batch, "domain_cross_entropy")
+    log_p = jax.nn.log_softmax(logits, axis=-1)
+    one_hot = jax.nn.one_hot(domain, logits.shape[-1], dtype=log_p.dtype)  # b k
+    return -jnp.einsum("bhwk,bk->", log_p, one_hot) / (log_p.size // log_p.shape[-1])
+
+
+def _domain_accuracy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
+    logits, domain = _logits(out, batch, "domain_accuracy")
+    return jnp.mean((logits.argmax(-1) == domain[:, None, None]).astype(jnp.float32))
+
+
+TERMS: dict[str, Term] = {
+    "l1": _compare(lambda x, y: jnp.abs(x - y), "l1"),
+    "mse": _compare(lambda x, y: jnp.square(x - y), "mse"),
+    "charbonnier": _compare(_charbonnier, "charbonnier"),
+    "spectral_angle": _compare(_angle, "spectral_angle"),
+    "spectral_gradient": _compare(_spectral_gradient, "spectral_gradient"),
+    "spatial_gradient": _compare(_spatial_gradient, "spatial_gradient"),
+    "spatial_tv": _smoothness(spectral.spatial_total_variation, "spatial_tv"),
+    # the originals double the spectral one inside the term, not by its weight
+    "spectral_tv": _smoothness(lambda x: 2 * spectral.spectral_total_variation(x), "spectral_tv"),
+    "reconstruction_l1": _compare(
+        lambda x, y: jnp.abs(x - y), "reconstruction_l1", "reconstruction", "lr"
+    ),
+    "reconstruction_angle": _compare(_angle, "reconstruction_angle", "reconstruction", "lr"),
+    "domain_cross_entropy": _domain_cross_entropy,
+    "domain_accuracy": _domain_accuracy,
+}
+
+
+# --------------------------------------------------------------------------------------- helpers
+
+
+def _mean(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Mean over everything, or over the samples of the mask; zero when it is empty."""
+    means = _sample_means(x)
+    if mask is None:
+        return means.mean()
+    mask = mask.astype(means.dtype)
+    return jnp.sum(means * mask) / jnp.maximum(mask.sum(), 1)
+
+
+def _sample_means(x: jax.Array) -> jax.Array:
+    x = x.reshape(x.shape[0], -1)
+    return x.sum(1) / max(x.shape[1], 1)
+
+
+def _absolute(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> jax.Array:
+    _same_shape(x, y, x_name, y_name)
+    return jnp.abs(at_least_float32(x) - at_least_float32(y))
+
+
+def _is_source(batch: Mapping) -> jax.Array:
+    return _target(batch, "domain", "a loss with source_only") == SOURCE  # b
+
+
+def _logits(out: Mapping, batch: Mapping, name: str) -> tuple[jax.Array, jax.Array]:
+    logits = _output(out, "domain_logits", f"the loss term {name!r}")
+    return at_least_float32(logits), _target(batch, "domain", f"the loss term {name!r}")
+
+
+def _output(out: Mapping, key: str, who: str):
+    if key not in out:
+        raise UserError(f"{who} needs {key!r} of the network, which gives: {', '.join(out)}")
+    return out[key]
+
+
+def _target(batch: Mapping, key: str, who: str) -> jax.Array:
+    if key not in batch:
+        raise UserError(f"{who} needs {key!r} of the batch, which has: {', '.join(batch)}")
+    return batch[key]
+
+
+def _same_shape(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> None:
+    if x.shape != y.shape:
+        raise UserError(
+            f"{x_name} has shape {x.shape} and {y_name} {y.shape}: "
+            "do the model's scale and bands fit the data?"
+        )
+
+
+def _known(known) -> str:
+    return f"known are {', '.join(known)}" if known else "it has none"
