@@ -61,7 +61,7 @@ class SceneMeta:
     __hash__ = None  # type: ignore[assignment]
 
     def scaled(self, factor: float) -> "SceneMeta":
-        """Metadata of a grid `factor` times finer: pixel size / factor, the same top-left corner."""
+        """Metadata of a grid `factor` times finer: smaller pixels, the same top-left corner."""
         if self.transform is None:
             return self
         a, b, c, d, e, f = self.transform
@@ -172,8 +172,8 @@ class SceneReader(ABC):
     @abstractmethod
     def _read(self, rows: slice, cols: slice) -> np.ndarray: ...
 
-    def close(self) -> None:
-        """Release the file; reading afterwards is an error or opens it anew."""
+    def close(self) -> None:  # noqa: B027 - readers that open the file for each window hold nothing
+        """Release the file; no reading afterwards."""
 
     def __enter__(self) -> "SceneReader":
         return self

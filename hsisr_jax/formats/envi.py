@@ -1,0 +1,215 @@
+"""ENVI cubes: a text header beside plain values, in any of the three interleaves."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import envi_header
+from hsisr_jax.formats.envi_header import integer, parse
+from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
+from hsisr_jax.formats.scene import SceneMeta, SceneReader
+
+INTERLEAVES = ("bsq", "bil", "bip")
+DATA_ENDINGS = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rad", ".rfl")
+
+
+def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
+    """Open by the header's name or by the data's; the other is looked for beside it."""
+    header_path = path if path.suffix.lower() == ".hdr" else _header_of(path)
+    header = parse(header_path)
+    if header_path == path:
+        path = _data_of(path, header)
+    if path.suffix.lower() in (".tif", ".tiff"):  # a header that goes with a GeoTIFF
+        from hsisr_jax.formats import geotiff
+
+        return geotiff.open_scene(path)
+    layout = _layout(header_path, header)
+    try:
+        layout.check(path)
+    except UserError as error:
+        raise UserError(f"{error}; or correct {header_path.name}") from None
+    meta = envi_header.meta_of(header_path, header, layout.bands)
+    return RawReader(header_path, layout, meta, kind="an ENVI cube", data=path)
+
+
+def _layout(path: Path, header: dict[str, str]) -> RawLayout:
+    if integer(path, header, "file compression", 0):
+        raise UserError(f"{path}: 'file compression' is on; save the cube uncompressed")
+    frames = header.get("major frame offsets", ""), header.get("minor frame offsets", "")
+    if any(item != "0" for frame in frames for item in envi_header.items(frame)):
+        raise UserError(f"{path}: frame offsets are not known here; save the cube without them")
+    interleave = header.get("interleave", "bsq").lower()
+    if interleave not in INTERLEAVES:
+        raise UserError(f"{path}: 'interleave' is {interleave!r}; it is one of bsq, bil, bip")
+    code = integer(path, header, "data type")
+    if code not in envi_header.TYPES:
+        known = ", ".join(f"{key} ({value})" for key, value in envi_header.TYPES.items())
+        raise UserError(f"{path}: 'data type' is {code}; known: {known}")
+    order = ">" if integer(path, header, "byte order", 0) else "<"
+    height, width, bands = (integer(path, header, key) for key in ("lines", "samples", "bands"))
+    if min(height, width, bands) < 1:
+        raise UserError(f"{path}: lines, samples and bands are {height}, {width}, {bands}")
+    dtype = np.dtype(order + envi_header.TYPES[code])
+    offset = integer(path, header, "header offset", 0)
+    return RawLayout(height, width, bands, dtype, ORDERS[interleave], offset)
+
+
+def _header_of(data: Path) -> Path:
+    """`cube.hdr` or `cube.img.hdr` for `cube.img`."""
+    for ending in (".hdr", ".HDR"):
+        for name in (data.with_suffix(ending), data.with_name(data.name + ending)):
+            if name.is_file():
+                return name
+    raise UserError(
+        f"{data}: no ENVI header {data.with_suffix('.hdr').name} beside it; put it there"
+    )
+
+
+def _data_of(header_path: Path, header: dict[str, str]) -> Path:
+    """The data beside a header; of several, the one named like its interleave."""
+    stem = header_path.with_suffix("")
+    stem = stem if stem.suffix.lower() not in DATA_ENDINGS[1:] else stem.with_suffix("")
+    names = [header_path.with_suffix("")] + [stem.with_name(stem.name + e) for e in DATA_ENDINGS]
+    names += [name.with_suffix(name.suffix.upper()) for name in names if name.suffix]
+    names += [stem.with_name(stem.name + ending) for ending in (".tif", ".tiff")]
+    found = [name for name in dict.fromkeys(names) if name.is_file()]
+    interleave = "." + header.get("interleave", "").lower()
+    found.sort(key=lambda name: name.suffix.lower() != interleave)
+    if not found:
+        raise UserError(
+            f"{header_path}: the data are not beside it; looked for {stem.name} with "
+            f"{' '.join(ending for ending in DATA_ENDINGS if ending)} and without an ending"
+        )
+    return found[0]
+
+
+def create_scene(
+    path: Path,
+    *,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    meta: SceneMeta,
+    resume: bool,
+    interleave: str | None = None,
+) -> RawWriter:
+    """Begin a header and its data; `cube.hdr` gets `cube.img`, and the reverse."""
+    ending = path.suffix.lower().lstrip(".")
+    implied = ending if ending in INTERLEAVES else None
+    interleave = interleave or implied or "bsq"
+    if interleave not in INTERLEAVES:
+        raise UserError(f"{path}: interleave {interleave!r} is not one of bsq, bil, bip")
+    if implied not in (None, interleave):
+        raise UserError(f"{path}: interleave {interleave!r} contradicts the file's ending")
+    data = path.with_suffix(".img") if ending == "hdr" else path
+    header = path if ending == "hdr" else path.with_suffix(".hdr")
+    codes = {np.dtype(name): code for code, name in envi_header.TYPES.items()}
+    dtype = dtype.newbyteorder("<")
+    if dtype.newbyteorder("=") not in codes:
+        names = " ".join(str(known) for known in codes)
+        raise UserError(f"{path}: ENVI has no {dtype.newbyteorder('=')}; choose one of {names}")
+    layout = RawLayout(*shape, dtype, ORDERS[interleave])
+    first = {"samples": shape[1], "lines": shape[0], "bands": shape[2], "header offset": 0}
+    first |= {"file type": "ENVI Standard", "data type": codes[dtype.newbyteorder("=")]}
+    first |= {"interleave": interleave, "byte order": 0}
+    text = _text({key: str(value) for key, value in first.items()} | _fields(meta, shape[2]))
+    return RawWriter(path, layout, data=data, beside={header: text.encode()}, resume=resume)
+
+
+def _text(header: dict[str, str]) -> str:
+    lines = ["ENVI", *(f"{key} = {value}" for key, value in header.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(meta: SceneMeta, bands: int) -> dict[str, str]:
+    """Header fields of the metadata."""
+    fields = {}
+    if meta.description:
+        fields["description"] = _listed([meta.description])
+    if meta.wavelengths is not None:
+        fields["wavelength units"] = "Nanometers"
+        fields["wavelength"] = _listed(meta.wavelengths)
+        if meta.fwhm is not None:
+            fields["fwhm"] = _listed(meta.fwhm)
+    if meta.band_names:
+        fields["band names"] = _listed(name.replace(",", ";") for name in meta.band_names)
+    if meta.bad_bands is not None:
+        fields["bbl"] = _listed((~meta.bad_bands).astype(int))
+    if meta.nodata is not None:
+        fields["data ignore value"] = _plain(meta.nodata)
+    if meta.scale != 1 and not meta.offset and meta.scale:
+        fields["reflectance scale factor"] = _plain(1 / meta.scale)
+    elif meta.offset:
+        fields["data gain values"] = _listed([float(meta.scale)] * bands)
+        fields["data offset values"] = _listed([float(meta.offset)] * bands)
+    if meta.units:
+        fields["data units"] = _one_line(meta.units)
+    if meta.sensor:
+        fields["sensor type"] = _one_line(meta.sensor)
+    fields |= _map_info(meta)
+    for key, value in meta.extra.items():
+        key = " ".join(key.lower().replace("=", " ").split())
+        if key and key not in fields and key not in envi_header.OURS:
+            value = str(value)
+            listed = value.strip().startswith("{")
+            fields[key] = _listed([value.strip().strip("{}")]) if listed else _one_line(value)
+    return fields
+
+
+def _listed(values) -> str:
+    """A list in braces, a few entries a line."""
+    entries = [_plain(v) if isinstance(v, float | np.floating) else _one_line(v) for v in values]
+    rows = [", ".join(entries[i : i + 8]) for i in range(0, len(entries), 8)]
+    return "{" + ",\n  ".join(rows) + "}"
+
+
+def _plain(value: float) -> str:
+    """Every digit that a reader needs, and no `.0` that is not needed."""
+    return (
+        str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    )
+
+
+def _one_line(value: object) -> str:
+    """Text that cannot end its list or its line early, nor begin one."""
+    return " ".join(str(value).replace("{", "(").replace("}", ")").split())
+
+
+def _map_info(meta: SceneMeta) -> dict[str, str]:
+    """`map info` and `coordinate system string`; what they cannot say, in a field of our own."""
+    fields: dict[str, str] = {}
+    name, tail = "Arbitrary", []
+    if meta.crs:
+        name, tail, wkt = _named(meta.crs)
+        fields["coordinate system string"] = "{" + _one_line(wkt) + "}"
+    if meta.transform is None:
+        return fields
+    a, b, c, d, e, f = meta.transform
+    angle = math.atan2(d, a)
+    dx, dy = math.hypot(a, d), math.hypot(b, e)
+    if angle or b or e > 0 or a < 0:
+        fields["affine transform"] = _listed(meta.transform)
+        tail.append(f"rotation={_plain(math.degrees(angle))}")
+    entries = [name, "1", "1", *(_plain(value) for value in (c, f, dx, dy)), *tail]
+    fields["map info"] = "{" + ", ".join(entries) + "}"
+    return fields
+
+
+def _named(wkt: str) -> tuple[str, list[str], str]:
+    """Name and tail of `map info` for a reference system, and its WKT in Esri's dialect."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        crs = CRS.from_wkt(wkt)
+        esri, code = crs.to_wkt(version="WKT1_ESRI"), crs.to_epsg() or 0
+    except (CRSError, ValueError):
+        return "Arbitrary", [], wkt
+    if 32601 <= code <= 32660 or 32701 <= code <= 32760:
+        half = "North" if code < 32700 else "South"
+        return "UTM", [str(code % 100), half, "WGS-84", "units=Meters"], esri
+    if crs.is_geographic:
+        datum = ["WGS-84"] if code == 4326 else []
+        return "Geographic Lat/Lon", [*datum, "units=Degrees"], esri
+    return "Arbitrary", [], esri

@@ -1,0 +1,251 @@
+"""The text of an ENVI header: fields in and out, and what they say about a scene.
+
+Fields follow the ENVI header description by NV5; `map info` counts pixels from 1 at the outer
+corner of the first pixel. Projections other than UTM and geographic need the header's `coordinate
+system string`, for `map info` does not describe them.
+"""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats.scene import SceneMeta
+
+MAX_HEADER = 1 << 24
+TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 6: "c8", 9: "c16", 12: "u2", 13: "u4"}
+TYPES |= {14: "i8", 15: "u8"}
+NANOMETRES = {
+    "nanometers": 1.0,
+    "nm": 1.0,
+    "micrometers": 1e3,
+    "um": 1e3,
+    "µm": 1e3,
+    "microns": 1e3,
+}
+NANOMETRES |= {
+    "millimeters": 1e6,
+    "mm": 1e6,
+    "centimeters": 1e7,
+    "cm": 1e7,
+    "meters": 1e9,
+    "m": 1e9,
+}
+NANOMETRES |= {"angstroms": 0.1, "nanometer": 1.0, "micrometer": 1e3, "nanometres": 1.0}
+INVERSE = {"wavenumber": 1e7, "ghz": 299792458.0, "mhz": 299792458e3}  # nm = constant / value
+OURS = (
+    ("samples", "lines", "bands", "header offset", "file type", "data type", "interleave")
+    + ("byte order", "wavelength", "wavelength units", "fwhm", "band names", "bbl", "map info")
+    + ("data ignore value", "reflectance scale factor", "data gain values", "data offset values")
+    + (
+        "coordinate system string",
+        "description",
+        "sensor type",
+        "data units",
+        "major frame offsets",
+    )
+    + ("file compression", "affine transform")
+)
+
+
+def parse(path: Path) -> dict[str, str]:
+    """Fields of a header by lower-case name; lists keep their braces."""
+    if path.stat().st_size > MAX_HEADER:
+        raise UserError(f"{path}: larger than a header can be; give the header, not the data")
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if not text.lstrip().startswith("ENVI"):
+        raise UserError(f"{path}: not an ENVI header: its first line must be ENVI")
+    found: dict[str, str] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if not equals or line.lstrip().startswith(";"):
+            continue
+        key, value = " ".join(key.lower().split()), value.strip()
+        if value.startswith("{"):
+            value = _braces(path, key, value, lines)
+        found[key] = value
+    return found
+
+
+def _braces(path: Path, key: str, value: str, lines) -> str:
+    """A value up to its closing brace, over as many lines as it takes."""
+    parts = [value]
+    while "}" not in parts[-1]:
+        line = next(lines, None)
+        if line is None:
+            raise UserError(f"{path}: the list of {key!r} has no closing brace; add it")
+        parts.append(line.strip())
+    return "\n".join(parts)
+
+
+def items(value: str) -> list[str]:
+    """The entries of a list in braces."""
+    inside = value.strip().removeprefix("{").partition("}")[0]
+    return [item.strip() for item in inside.replace("\n", " ").split(",") if item.strip()]
+
+
+def integer(path: Path, header: dict[str, str], key: str, default: int | None = None) -> int:
+    """A whole number of the header, or the default."""
+    if key not in header:
+        if default is None:
+            raise UserError(f"{path}: the header has no {key!r}; add it")
+        return default
+    try:
+        return int(header[key])
+    except ValueError:
+        raise UserError(f"{path}: {key!r} is {header[key]!r}, not a whole number") from None
+
+
+def number(path: Path, header: dict[str, str], key: str, default: float | None) -> float | None:
+    """A number of the header, or the default."""
+    if key not in header:
+        return default
+    try:
+        return float(header[key])
+    except ValueError:
+        raise UserError(f"{path}: {key!r} is {header[key]!r}, not a number") from None
+
+
+def listing(path: Path, header: dict[str, str], key: str, bands: int) -> list[str] | None:
+    """A list with one entry a band."""
+    entries = items(header.get(key, ""))
+    if not entries:
+        return None
+    if len(entries) != bands:
+        raise UserError(
+            f"{path}: {key!r} lists {len(entries)} entries for {bands} bands; correct the list or "
+            "remove it"
+        )
+    return entries
+
+
+def numbers(path: Path, header: dict[str, str], key: str, bands: int) -> np.ndarray | None:
+    """A list with one number a band."""
+    entries = listing(path, header, key, bands)
+    try:
+        return None if entries is None else np.array([float(entry) for entry in entries])
+    except ValueError:
+        raise UserError(f"{path}: {key!r} holds something that is not a number") from None
+
+
+def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
+    """What the header says about the scene; other fields are carried along as `extra`."""
+    wavelengths, fwhm = _wavelengths(path, header, bands)
+    bbl = numbers(path, header, "bbl", bands)
+    gains = numbers(path, header, "data gain values", bands)
+    offsets = numbers(path, header, "data offset values", bands)
+    factor = number(path, header, "reflectance scale factor", None)
+    scale = 1 / factor if factor else 1.0
+    extra = {key: value for key, value in header.items() if key not in OURS}
+    for key, values in (("data gain values", gains), ("data offset values", offsets)):
+        if values is not None and np.ptp(values):  # one a band: for the user to apply
+            extra[key] = header[key]
+    if gains is not None and not np.ptp(gains):
+        scale = float(gains[0])
+    shift = float(offsets[0]) if offsets is not None and not np.ptp(offsets) else 0.0
+    transform, crs = _georeference(path, header)
+    return SceneMeta(
+        wavelengths=wavelengths,
+        fwhm=fwhm,
+        band_names=tuple(listing(path, header, "band names", bands) or ()),
+        bad_bands=None if bbl is None else bbl == 0,
+        nodata=number(path, header, "data ignore value", None),
+        scale=scale,
+        offset=shift,
+        units=header.get("data units", ""),
+        description=header.get("description", "").strip("{}").strip(),
+        sensor=header.get("sensor type", ""),
+        crs=crs,
+        transform=transform,
+        extra=extra,
+    )
+
+
+def _wavelengths(path: Path, header: dict[str, str], bands: int) -> tuple:
+    """Wavelengths and widths in nanometres."""
+    values = numbers(path, header, "wavelength", bands)
+    widths = numbers(path, header, "fwhm", bands)
+    units = header.get("wavelength units", "").strip().lower()
+    if units == "index" or values is None:
+        return None, (widths if values is None else None)
+    if units in INVERSE:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centres = INVERSE[units] / values
+            return centres, None if widths is None else widths * centres / values
+    # No unit, or "Unknown": no sensor's bands end below 100 nm, nor beyond 100 micrometres.
+    factor = NANOMETRES.get(units) or (1e3 if np.max(values) < 100 else 1.0)
+    return values * factor, None if widths is None else widths * factor
+
+
+def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...] | None, str]:
+    """Affine transform of pixel corners, and the reference system as WKT."""
+    wkt = header.get("coordinate system string", "").strip("{}").strip()
+    wkt = wkt.replace("\n", "")
+    entries = items(header.get("map info", ""))
+    if not entries:
+        return None, from_wkt(wkt)
+    if len(entries) < 7:
+        raise UserError(f"{path}: 'map info' has {len(entries)} entries, at least 7 are needed")
+    try:
+        column, row, east, north, dx, dy = (float(entry) for entry in entries[1:7])
+    except ValueError:
+        raise UserError(f"{path}: 'map info' holds something that is not a number") from None
+    named = dict(e.lower().split("=", 1) for e in entries[7:] if "=" in e)
+    try:
+        angle = math.radians(float(named.get("rotation", 0)))
+    except ValueError:
+        raise UserError(f"{path}: the rotation in 'map info' is not a number") from None
+    # Positive angles turn the image counter-clockwise, about the reference pixel.
+    a, b, d, e = dx, 0.0, 0.0, -dy
+    if angle:
+        cos, sin = math.cos(angle), math.sin(angle)
+        a, b, d, e = dx * cos, dy * sin, dx * sin, -dy * cos
+    column, row = column - 1, row - 1
+    transform = (a, b, east - a * column - b * row, d, e, north - d * column - e * row)
+    saved = [float(x) for x in items(header.get("affine transform", "")) if _is_number(x)]
+    if len(saved) == 6:  # ours, where `map info` cannot say it
+        transform = tuple(saved)
+    return transform, from_wkt(wkt) or _named_system(entries)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text) is not None
+
+
+def from_wkt(wkt: str) -> str:
+    """WKT, out of Esri's dialect where rasterio can read it, with its EPSG code where it has one."""
+    if not wkt:
+        return ""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        crs = CRS.from_wkt(wkt, morph_from_esri_dialect=True)
+        code = crs.to_epsg()
+        return (CRS.from_epsg(code) if code else crs).to_wkt()
+    except (CRSError, ValueError):
+        return wkt
+
+
+def _named_system(entries: list[str]) -> str:
+    """UTM and geographic systems by the words of `map info`."""
+    name = entries[0].lower()
+    words = {entry.lower().replace(" ", "") for entry in entries[7:]}
+    if words and not words & {"wgs-84", "wgs84", "wgs_84"}:
+        return ""
+    code = 4326 if name.startswith("geographic") else None
+    zones = [int(entry) for entry in entries[7:9] if entry.isdecimal() and len(entry) < 3]
+    if name == "utm" and zones and 1 <= zones[0] <= 60:
+        code = (32700 if "south" in words else 32600) + zones[0]
+    if code is None:
+        return ""
+    from rasterio.crs import CRS
+
+    return CRS.from_epsg(code).to_wkt()

@@ -1,0 +1,238 @@
+"""Cubes that lie as plain values at an offset of a file: ENVI, npy, uncompressed MATLAB v5.
+
+Reading maps the file for one window at a time, so that pages of the rest never count as resident.
+Writing goes through `pwrite`, not through a map: on a full disk a map kills the process, `pwrite`
+raises.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, check_size
+
+ORDERS = {"bsq": "bhw", "bil": "hbw", "bip": "hwb", "matlab": "bwh"}
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """Where the values lie: `axes` is the stored order of h, w and b, slowest first."""
+
+    height: int
+    width: int
+    bands: int
+    dtype: np.dtype  # with the file's byte order
+    axes: str = "hwb"
+    offset: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The stored shape."""
+        sizes = {"h": self.height, "w": self.width, "b": self.bands}
+        return tuple(sizes[axis] for axis in self.axes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values, without what lies before them (Python integers: no overflow)."""
+        return self.height * self.width * self.bands * self.dtype.itemsize
+
+    def check(self, path: Path) -> "RawLayout":
+        """The same layout, once the file is known to be long enough for it."""
+        if min(self.height, self.width, self.bands, self.offset + 1) < 1:
+            raise UserError(
+                f"{path}: a cube of {self.height} x {self.width} x {self.bands} values at byte "
+                f"{self.offset} makes no sense; correct its header"
+            )
+        check_size(path, self.offset + self.nbytes, os.stat(path).st_size)
+        return self
+
+
+def read_window(path: Path, layout: RawLayout, rows: slice, cols: slice) -> np.ndarray:
+    """Values `(h, w, c)` of a window, contiguous, in native byte order."""
+    layout.check(path)  # again: touching a map beyond the end of a file kills the process
+    cube = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
+    cube = np.asarray(cube).transpose([layout.axes.index(axis) for axis in "hwb"])
+    return np.array(cube[rows, cols], layout.dtype.newbyteorder("="), order="C")
+
+
+def write_block(fd: int, layout: RawLayout, row: int, col: int, block: np.ndarray) -> None:
+    """Put a block `(h, w, c)` in its place, one `pwrite` for each contiguous run."""
+    block = np.ascontiguousarray(
+        block.transpose(["hwb".index(axis) for axis in layout.axes]), layout.dtype
+    )
+    if not block.size:
+        return
+    shape = layout.shape
+    start = [{"h": row, "w": col, "b": 0}[axis] for axis in layout.axes]
+    # Axes behind the first that is cut join into one run with it.
+    lead = 2
+    while lead and block.shape[lead] == shape[lead]:
+        lead -= 1
+    strides = (shape[1] * shape[2], shape[2], 1)
+    data = memoryview(block.reshape(-1).view(np.uint8))
+    run = len(data) // int(np.prod(block.shape[:lead], dtype=int))
+    first = sum(s * stride for s, stride in zip(start, strides))
+    for number, index in enumerate(np.ndindex(*block.shape[:lead])):
+        place = first + sum(i * stride for i, stride in zip(index, strides))
+        _write_all(
+            fd,
+            data[number * run : (number + 1) * run],
+            layout.offset + place * layout.dtype.itemsize,
+        )
+
+
+def _write_all(fd: int, data: memoryview | bytes, position: int) -> None:
+    """`pwrite` until everything is out: it may write less on a disk that fills up."""
+    data = memoryview(data)
+    while data:
+        written = os.pwrite(fd, data, position)
+        data, position = data[written:], position + written
+
+
+class RawReader(SceneReader):
+    """A window of plain values in a file."""
+
+    def __init__(self, path: Path, layout: RawLayout, meta: SceneMeta, *, kind: str, data: Path):
+        self.path, self.layout, self.meta, self.kind, self.data = path, layout, meta, kind, data
+        layout.check(data)
+        self.height, self.width, self.bands = layout.height, layout.width, layout.bands
+        self.dtype = layout.dtype.newbyteorder("=")
+
+    def _read(self, rows: slice, cols: slice) -> np.ndarray:
+        return read_window(self.data, self.layout, rows, cols)
+
+
+class ArrayReader(SceneReader):
+    """A cube that its format allows to read only as a whole; held in memory."""
+
+    def __init__(self, path: Path, cube: np.ndarray, meta: SceneMeta, *, kind: str):
+        self.path, self.cube, self.meta, self.kind = path, cube, meta, kind
+        self.height, self.width, self.bands = cube.shape
+        self.dtype = cube.dtype.newbyteorder("=")
+
+    def _read(self, rows: slice, cols: slice) -> np.ndarray:
+        return np.array(self.cube[rows, cols], self.dtype, order="C")
+
+
+def partial(path: Path) -> Path:
+    """The name of a file that is not finished."""
+    return path.with_name(path.name + ".partial")
+
+
+class Staged:
+    """Files under their `.partial` names, renamed together at the end, the last one last."""
+
+    def __init__(self, *paths: Path):
+        self.paths = paths
+
+    def commit(self) -> None:
+        """Flush every file to the disk and give it its name."""
+        for path in self.paths:
+            fd = os.open(partial(path), os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        for path in self.paths:
+            os.replace(partial(path), path)
+        _sync_folder(self.paths[0].parent)
+
+    def remove(self) -> None:
+        """Delete what there is of them."""
+        for path in self.paths:
+            with suppress(OSError):
+                partial(path).unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every file system lets a folder be flushed
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def stale(path: Path) -> UserError:
+    """The error for a partial file that does not belong to this run."""
+    return UserError(
+        f"{partial(path)}: was begun with another size, dtype or header; "
+        "delete it or start without resume"
+    )
+
+
+class RawWriter(SceneWriter):
+    """Plain values behind `prelude`, and small companion files that are complete from the start."""
+
+    def __init__(
+        self,
+        path: Path,
+        layout: RawLayout,
+        *,
+        data: Path | None = None,
+        prelude: bytes = b"",
+        beside: Mapping[Path, bytes] | None = None,
+        resume: bool = False,
+    ):
+        self.path, self.layout, self.data = path, layout, data or path
+        self.height, self.width, self.bands = layout.height, layout.width, layout.bands
+        self.dtype = layout.dtype
+        beside = beside or {}
+        self.files = Staged(self.data, *beside)
+        self.fd = -1
+        pieces = [(self.data, prelude), *beside.items()]
+        self.resumed = resume and partial(self.data).exists()
+        if self.resumed:
+            self._check_same(pieces)
+            self.fd = os.open(partial(self.data), os.O_RDWR)
+            return
+        try:
+            for place, text in pieces:
+                partial(place).write_bytes(text)
+            self.fd = os.open(partial(self.data), os.O_RDWR)
+            _reserve(self.fd, layout.offset + layout.nbytes)
+        except BaseException:
+            self._abort()
+            raise
+
+    def _check_same(self, pieces: list[tuple[Path, bytes]]) -> None:
+        size = self.layout.offset + self.layout.nbytes
+        if os.stat(partial(self.data)).st_size != size:
+            raise stale(self.data)
+        for place, text in pieces:
+            with open(partial(place), "rb") as file:
+                found = file.read(len(text) if place == self.data else -1)
+            if found != text:
+                raise stale(place)
+
+    def _write(self, row: int, col: int, block: np.ndarray) -> None:
+        write_block(self.fd, self.layout, row, col, block)
+
+    def _sync(self) -> None:
+        os.fsync(self.fd)
+
+    def _close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def _finish(self) -> None:
+        self._close()
+        self.files.commit()
+
+    def _abort(self) -> None:
+        self._close()
+        self.files.remove()
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Take the disk space now, so that a disk too small is known before hours of computing."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.ftruncate(fd, size)
