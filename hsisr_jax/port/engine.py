@@ -4,8 +4,8 @@ A network's table is a list of `Entry`. `convert_in` uses every array exactly on
 is its exact inverse, and works on any tree shaped like the variables (gradients too).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -46,13 +46,15 @@ class Entry:
     """`path` in our variables (`params/head/kernel`), `key` in the original, layout between them.
 
     An entry with a `default` may be missing from our variables (a counter that the original keeps
-    and never uses): it is kept in the collection `buffers` when imported.
+    and never uses): it is kept in the collection `buffers` when imported. With an `index` the
+    original's array is that element of our stacked one (one layer for each of several branches).
     """
 
     path: str
     key: str
     layout: Layout = SAME
     default: np.ndarray | None = None
+    index: int | None = None
 
 
 def weight_and_bias(path: str, key: str, layout: Layout, *, bias: bool = True) -> list[Entry]:
@@ -93,25 +95,40 @@ def batch_norm(path: str, key: str) -> list[Entry]:
     ]
 
 
+def stacked(entries: Iterable[Entry], keys: Callable[[int], str], count: int) -> list[Entry]:
+    """The table of `count` branches whose arrays ours stacks; `keys(i)` prefixes branch i's."""
+    return [_in_stack(entry, keys(i), i) for i in range(count) for entry in entries]
+
+
+def _in_stack(entry: Entry, prefix: str, index: int) -> Entry:
+    key = prefix + entry.key
+    if entry.default is not None:  # ours has none, so there is nothing to stack
+        return replace(entry, key=key, path=f"buffers/{key}".replace(".", ":"))
+    return replace(entry, key=key, index=index)
+
+
 def convert_in(entries: Iterable[Entry], state: Mapping[str, np.ndarray], shapes: dict) -> dict:
     """The originals' arrays as variables of the given shapes; errors name the array."""
     left = {key: np.asarray(value) for key, value in state.items()}
-    expected = {"/".join(path): leaf for path, leaf in flatten_dict(shapes).items()}
-    tree: dict[str, np.ndarray] = {}
+    expected = {"/".join(path): leaf.shape for path, leaf in flatten_dict(shapes).items()}
+    found: dict[str, list[np.ndarray]] = {}
+    stacks = set()
     for entry in entries:
         if entry.key not in left:
             raise UserError(f"the weights lack {entry.key!r} (for {entry.path})")
         array = entry.layout.ours(left.pop(entry.key))
         if entry.path in expected:
-            _check(entry, array, expected.pop(entry.path))
+            _check(entry, array, expected[entry.path])
             array = array.astype(np.float32) if array.dtype.kind == "f" else array
         elif entry.default is None:
             raise UserError(f"this network has no {entry.path} for {entry.key!r}: other options?")
-        tree[entry.path] = array
+        found.setdefault(entry.path, []).append(array)
+        stacks |= {entry.path} if entry.index is not None else set()
     if left:
         raise UserError(f"arrays that this network has no place for: {_some(left)}")
-    if expected:
-        raise UserError(f"the weights give no value for: {_some(expected)}")
+    if missing := expected.keys() - found.keys():
+        raise UserError(f"the weights give no value for: {_some(missing)}")
+    tree = {path: np.stack(v) if path in stacks else v[0] for path, v in found.items()}
     return unflatten_dict(
         {
             tuple(path.split("/")): jax.numpy.asarray(v) if v.dtype != np.int64 else v
@@ -124,15 +141,18 @@ def convert_out(entries: Iterable[Entry], variables: Mapping) -> State:
     """Our variables (or gradients: any of the collections) under the original's names."""
     flat = {"/".join(path): np.asarray(leaf) for path, leaf in flatten_dict(variables).items()}
     state: State = {}
+    used = set()
     for entry in entries:
         if entry.path in flat:
-            state[entry.key] = np.ascontiguousarray(entry.layout.theirs(flat.pop(entry.path)))
+            array = flat[entry.path] if entry.index is None else flat[entry.path][entry.index]
+            state[entry.key] = np.array(entry.layout.theirs(array), order="C")
+            used.add(entry.path)
         elif entry.default is not None and "batch_stats" in variables:
             state[entry.key] = entry.default
         elif entry.default is None and entry.path.split("/")[0] in variables:
             raise UserError(f"the variables lack {entry.path} (for {entry.key!r})")
-    if flat:
-        raise UserError(f"variables that the original has no name for: {_some(flat)}")
+    if unnamed := flat.keys() - used:
+        raise UserError(f"variables that the original has no name for: {_some(unnamed)}")
     return state
 
 
@@ -144,11 +164,12 @@ def strip_prefix(state: Mapping[str, np.ndarray], prefixes: Iterable[str]) -> St
     return dict(state)
 
 
-def _check(entry: Entry, array: np.ndarray, expected) -> None:
-    if array.shape != expected.shape:
+def _check(entry: Entry, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    needed = shape if entry.index is None else shape[1:]
+    if array.shape != needed:
         raise UserError(
             f"{entry.key!r} has shape {array.shape} in our layout; {entry.path} needs "
-            f"{expected.shape}: was it trained with other options?"
+            f"{needed}: was it trained with other options?"
         )
 
 
