@@ -220,7 +220,7 @@ def _is_number(text: str) -> bool:
 
 
 def from_wkt(wkt: str) -> str:
-    """WKT, out of Esri's dialect where rasterio can read it, with its EPSG code where it has one."""
+    """WKT out of Esri's dialect, with its EPSG code, where rasterio knows it."""
     if not wkt:
         return ""
     from rasterio.crs import CRS

@@ -177,11 +177,13 @@ class RawWriter(SceneWriter):
         data: Path | None = None,
         prelude: bytes = b"",
         beside: Mapping[Path, bytes] | None = None,
+        padding: int = 0,
         resume: bool = False,
     ):
         self.path, self.layout, self.data = path, layout, data or path
         self.height, self.width, self.bands = layout.height, layout.width, layout.bands
         self.dtype = layout.dtype
+        self.size = layout.offset + layout.nbytes + padding
         beside = beside or {}
         self.files = Staged(self.data, *beside)
         self.fd = -1
@@ -195,14 +197,13 @@ class RawWriter(SceneWriter):
             for place, text in pieces:
                 partial(place).write_bytes(text)
             self.fd = os.open(partial(self.data), os.O_RDWR)
-            _reserve(self.fd, layout.offset + layout.nbytes)
+            _reserve(self.fd, self.size)
         except BaseException:
             self._abort()
             raise
 
     def _check_same(self, pieces: list[tuple[Path, bytes]]) -> None:
-        size = self.layout.offset + self.layout.nbytes
-        if os.stat(partial(self.data)).st_size != size:
+        if os.stat(partial(self.data)).st_size != self.size:
             raise stale(self.data)
         for place, text in pieces:
             with open(partial(place), "rb") as file:

@@ -1,0 +1,304 @@
+"""GeoTIFF through GDAL: one file with bands, or one page a band as tifffile and MultiSpec write.
+
+Per-band values are kept where other programs look for them: `wavelength`, `wavelength_units` and
+`fwhm` as GDAL's ENVI driver names them, and GDAL's own IMAGERY domain (micrometres). Only the TIFF
+driver may open a file, so that no file can point GDAL at another one.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import envi_header
+from hsisr_jax.formats.raw import Staged, partial, stale
+from hsisr_jax.formats.scene import (
+    NUMERIC,
+    SceneMeta,
+    SceneReader,
+    SceneWriter,
+    check_size,
+    writable,
+)
+
+BLOCK = 256
+IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
+# Dataset-level tags of TIFF itself, or that GDAL makes; the rest is carried along.
+GDALS = ("AREA_OR_POINT", "TIFFTAG_", "INTERLEAVE", "COMPRESSION")
+OURS = {"description": "TIFFTAG_IMAGEDESCRIPTION", "sensor": "sensor", "units": "data_units"}
+
+
+@contextmanager
+def _opened(path: Path | str, mode: str = "r", **options: Any) -> Iterator[Any]:
+    """A dataset, with a small block cache: GDAL's own would take 5% of the machine's memory."""
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, mode, driver="GTiff", **options) as dataset:
+            yield dataset
+
+
+class GeoTiffReader(SceneReader):
+    """Windows of a GeoTIFF; the file is opened for each, so that threads do not share a dataset."""
+
+    kind = "a GeoTIFF"
+
+    def __init__(self, path: Path):
+        self.path = path
+        with _opened(path) as first:
+            pages = [name for name in first.subdatasets if name.startswith("GTIFF_DIR:")]
+            self.height, self.width = first.height, first.width
+            self._check(first, max(1, len(pages)))
+            self.dtype = np.dtype(first.dtypes[0])
+            self.bands = first.count
+            self.meta = _meta(path, first)
+        self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
+        if self.pages:
+            self.bands = len(self.pages)
+        self.meta = _beside(path, self.meta, self.bands)
+
+    def _check(self, dataset: Any, pages: int) -> None:
+        """Refuse what declares more than the file can hold, before anything is allocated."""
+        if len(set(dataset.dtypes)) != 1 or np.dtype(dataset.dtypes[0]).kind not in NUMERIC:
+            raise UserError(f"{self.path}: its bands are {set(dataset.dtypes)}; give all one dtype")
+        packed = dataset.profile.get("compress") is not None
+        size = self.path.stat().st_size
+        itemsize = np.dtype(dataset.dtypes[0]).itemsize
+        declared = dataset.height * dataset.width * dataset.count * itemsize
+        bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        declared = declared * int(bits) // (8 * itemsize) if bits else declared
+        check_size(self.path, declared * pages, size, packed=packed)
+        pixel = dataset.profile.get("interleave") == "pixel"
+        for block in dataset.block_shapes:
+            samples = dataset.count if pixel else 1
+            block_bytes = min(block[0], dataset.height) * block[1] * itemsize * samples
+            check_size(self.path, block_bytes, size + (1 << 22), packed=packed)
+            break  # GDAL has one block shape for all bands of a TIFF
+
+    def _stack(self, pages: list[str]) -> list[str]:
+        """Pages of one size and dtype are bands; anything else (thumbnails, masks) is not."""
+        alike = []
+        for name in pages:
+            with _opened(name) as page:
+                same = (page.height, page.width, page.count) == (self.height, self.width, 1)
+                if same and np.dtype(page.dtypes[0]) == self.dtype:
+                    alike.append(name)
+        return alike if len(alike) > 1 else []
+
+    def _read(self, rows: slice, cols: slice) -> np.ndarray:
+        from rasterio.windows import Window
+
+        height, width = rows.stop - rows.start, cols.stop - cols.start
+        cube = np.empty((self.bands, height, width), self.dtype)
+        if not cube.size:
+            return cube.transpose(1, 2, 0)
+        part = Window(cols.start, rows.start, width, height)
+        if not self.pages:
+            with _opened(self.path) as dataset:
+                dataset.read(window=part, out=cube)
+        for band, name in enumerate(self.pages):
+            with _opened(name) as page:
+                page.read(1, window=part, out=cube[band])
+        return np.ascontiguousarray(cube.transpose(1, 2, 0))
+
+
+def open_scene(path: Path, *, variable: str | None = None) -> GeoTiffReader:
+    """Open a TIFF or BigTIFF."""
+    return GeoTiffReader(path)
+
+
+def _meta(path: Path, dataset: Any) -> SceneMeta:
+    tags = dataset.tags()
+    bands = range(1, dataset.count + 1)
+    each = [{k.lower(): v for k, v in dataset.tags(band).items()} for band in bands]
+    imagery = [dataset.tags(band, ns="IMAGERY") for band in bands]
+    names = tuple(name or "" for name in dataset.descriptions)
+    wavelengths, fwhm = _wavelengths(each, imagery, names)
+    if wavelengths and list(names) == [f"{centre:g} nm" for centre in wavelengths]:
+        names = ()  # ours, for the lists of other programs
+    bad = [tag.get("bad_band") for tag in each]
+    known = {tag.lower() for tag in OURS.values()}
+    extra = {
+        key: value
+        for key, value in tags.items()
+        if not key.startswith(GDALS) and key.lower() not in known
+    }
+    identity = dataset.transform.is_identity
+    return SceneMeta(
+        wavelengths=wavelengths,
+        fwhm=fwhm,
+        band_names=names if any(names) else (),
+        bad_bands=[value == "1" for value in bad] if any(bad) else None,
+        nodata=dataset.nodata,
+        scale=dataset.scales[0] if len(set(dataset.scales)) == 1 else 1.0,
+        offset=dataset.offsets[0] if len(set(dataset.offsets)) == 1 else 0.0,
+        units=tags.get(OURS["units"], (dataset.units[0] or "") if dataset.units else ""),
+        description=tags.get(OURS["description"], ""),
+        sensor=tags.get(OURS["sensor"], ""),
+        crs=dataset.crs.to_wkt() if dataset.crs else "",
+        transform=None if identity else tuple(dataset.transform)[:6],
+        extra=extra,
+    )
+
+
+def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) -> tuple:
+    """Wavelengths and widths in nm, from tags, from GDAL's IMAGERY domain, or from band names."""
+    centres, widths = [], []
+    for tags, optics, name in zip(each, imagery, names):
+        unit = envi_header.NANOMETRES.get(tags.get("wavelength_units", "nm").lower())
+        in_name = IN_NAME.search(name)
+        if "wavelength" in tags and unit:
+            centres.append(float(tags["wavelength"]) * unit)
+            widths.append(float(tags.get("fwhm", math.nan)) * unit)
+        elif "CENTRAL_WAVELENGTH_UM" in optics:
+            centres.append(float(optics["CENTRAL_WAVELENGTH_UM"]) * 1e3)
+            widths.append(float(optics.get("FWHM_UM", math.nan)) * 1e3)
+        elif in_name:
+            centres.append(float(in_name[1]) * envi_header.NANOMETRES[in_name[2].lower()])
+            widths.append(math.nan)
+        else:
+            return None, None
+    return centres, None if np.isnan(widths).any() else widths
+
+
+def _beside(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
+    """Wavelengths from the ENVI header that some scenes (Houston 2013) have beside their TIFF."""
+    from dataclasses import replace
+
+    if len(meta.band_names) not in (0, bands):  # the first page's alone
+        meta = replace(meta, band_names=())
+    if meta.bad_bands is not None and len(meta.bad_bands) != bands:
+        meta = replace(meta, bad_bands=None)
+    if meta.wavelengths is not None and len(meta.wavelengths) != bands:
+        meta = replace(meta, wavelengths=None, fwhm=None)
+    header_path = path.with_suffix(".hdr")
+    if meta.wavelengths is not None or not header_path.is_file():
+        return meta
+    try:
+        found = envi_header.meta_of(header_path, envi_header.parse(header_path), bands)
+    except UserError:  # some other header that happens to have this name
+        return meta
+    return replace(meta, wavelengths=found.wavelengths, fwhm=found.fwhm)
+
+
+class GeoTiffWriter(SceneWriter):
+    """A tiled, uncompressed, band-interleaved TIFF; BigTIFF where it must be.
+
+    `sync` closes and opens the file: only then are the places of new tiles in its directory.
+    """
+
+    def __init__(self, path: Path, shape: tuple, dtype: np.dtype, meta: SceneMeta, resume: bool):
+        self.path, self.dtype = path, dtype
+        self.height, self.width, self.bands = shape
+        self.files = Staged(path)
+        self.dataset: Any = None
+        self.opening: Any = None
+        self.resumed = resume and partial(path).exists()
+        if self.resumed:
+            self._open("r+")
+            found = (self.dataset.height, self.dataset.width, self.dataset.count)
+            if found != shape or set(self.dataset.dtypes) != {dtype.name}:
+                self._close()
+                raise stale(path)
+            return
+        try:
+            self._open("w", **_profile(shape, dtype, meta))
+            _describe(self.dataset, meta)
+        except BaseException:
+            self._abort()
+            raise
+
+    def _open(self, mode: str, **profile: Any) -> None:
+        self.opening = _opened(partial(self.path), mode, **profile)
+        self.dataset = self.opening.__enter__()
+
+    def _close(self) -> None:
+        if self.dataset is not None:
+            self.dataset = None
+            self.opening.__exit__(None, None, None)
+
+    def _write(self, row: int, col: int, block: np.ndarray) -> None:
+        from rasterio.windows import Window
+
+        part = Window(col, row, block.shape[1], block.shape[0])
+        self.dataset.write(np.ascontiguousarray(block.transpose(2, 0, 1)), window=part)
+
+    def _sync(self) -> None:
+        self._close()
+        self._open("r+")
+
+    def _finish(self) -> None:
+        self._close()
+        self.files.commit()
+
+    def _abort(self) -> None:
+        try:
+            with writable(self.path):
+                self._close()
+        except UserError:
+            pass  # it is thrown away in any case
+        self.files.remove()
+
+
+def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
+    from rasterio.crs import CRS
+    from rasterio.transform import Affine
+
+    height, width, bands = shape
+    profile = dict(height=height, width=width, count=bands, dtype=dtype.name, nodata=meta.nodata)
+    profile |= dict(interleave="band", BIGTIFF="IF_SAFER", SPARSE_OK=True)
+    if min(height, width) >= BLOCK:
+        profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
+    if meta.transform is not None:
+        profile["transform"] = Affine(*meta.transform)
+    if meta.crs:
+        profile["crs"] = CRS.from_wkt(meta.crs)
+    return profile
+
+
+def _describe(dataset: Any, meta: SceneMeta) -> None:
+    """Everything but the values and the georeference, as tags."""
+    texts = {OURS[name]: getattr(meta, name) for name in OURS}
+    extra = {key: value for key, value in meta.extra.items() if not key.startswith(GDALS)}
+    dataset.update_tags(**{key: value for key, value in (extra | texts).items() if value})
+    if meta.scale != 1 or meta.offset:
+        dataset.scales = [meta.scale] * dataset.count
+        dataset.offsets = [meta.offset] * dataset.count
+    for band in range(dataset.count):
+        tags, optics, name = {}, {}, ""
+        if meta.wavelengths is not None:
+            centre = float(meta.wavelengths[band])
+            tags |= {"wavelength": repr(centre), "wavelength_units": "Nanometers"}
+            optics["CENTRAL_WAVELENGTH_UM"] = repr(centre / 1e3)
+            name = f"{centre:g} nm"
+        if meta.fwhm is not None:
+            width = float(meta.fwhm[band])
+            tags["fwhm"] = repr(width)
+            optics["FWHM_UM"] = repr(width / 1e3)
+        if meta.bad_bands is not None:
+            tags["bad_band"] = str(int(meta.bad_bands[band]))
+        if tags:
+            dataset.update_tags(band + 1, **tags)
+        if optics:
+            dataset.update_tags(band + 1, ns="IMAGERY", **optics)
+        name = meta.band_names[band] if meta.band_names else name
+        if name:
+            dataset.set_band_description(band + 1, name)
+
+
+def create_scene(
+    path: Path, *, shape: tuple[int, int, int], dtype: np.dtype, meta: SceneMeta, resume: bool
+) -> GeoTiffWriter:
+    """Begin a GeoTIFF."""
+    if dtype.kind not in NUMERIC or dtype.name in ("float16", "longdouble"):
+        raise UserError(f"{path}: a GeoTIFF cannot hold {dtype}; choose float32 or uint16")
+    return GeoTiffWriter(path, shape, dtype.newbyteorder("="), meta, resume)

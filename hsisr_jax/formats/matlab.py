@@ -1,0 +1,106 @@
+"""MATLAB files: v5 (the default of `save` up to -v7) and v7.3, which is HDF5 with reversed axes.
+
+A compressed v5 cube can be read only as a whole and is then held in memory.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import matlab5
+from hsisr_jax.formats.raw import ORDERS, ArrayReader, RawLayout, RawReader, RawWriter
+from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter
+from hsisr_jax.formats.variables import (
+    CUBE,
+    META,
+    WAVELENGTHS,
+    WIDTHS,
+    choose,
+    companion,
+    cube_shape,
+    meta_from,
+)
+
+KIND = "a MATLAB file"
+
+
+def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
+    """Open a v5 or v7.3 file; `variable` names the cube where there are several."""
+    with open(path, "rb") as file:
+        start = file.read(520)
+    if b"\x89HDF" in (start[:4], start[512:516]):
+        from hsisr_jax.formats import hdf5
+
+        return hdf5.open_scene(path, variable=variable, matlab=True)
+    order, found = matlab5.scan(path)
+    arrays = {item.name: item for item in found if not item.text}
+    texts = {item.name: item for item in found if item.text}
+    name = choose(path, {key: item.shape for key, item in arrays.items()}, variable)
+    shape = cube_shape(path, name, arrays[name].shape)
+    meta = _meta(path, order, arrays, texts, shape[2])
+    if arrays[name].packed is None:
+        dtype = arrays[name].dtype(order)
+        layout = RawLayout(*shape, dtype, ORDERS["matlab"], arrays[name].start)
+        return RawReader(path, layout, meta, kind=KIND, data=path)
+    cube = matlab5.load(path, arrays[name], order)
+    return ArrayReader(path, cube.reshape(shape[::-1]).transpose(2, 1, 0), meta, kind=KIND)
+
+
+def _meta(path: Path, order: str, arrays: dict, texts: dict, bands: int) -> SceneMeta:
+    def load(name: str) -> np.ndarray | None:
+        small = arrays[name].nbytes <= 8 * bands
+        return matlab5.load(path, arrays[name], order) if small else None
+
+    text = matlab5.load_text(path, texts[META], order) if META in texts else None
+    meta = meta_from(text, companion(list(arrays), WAVELENGTHS, bands, load), bands)
+    if text is None and meta.wavelengths is not None:
+        widths = companion(list(arrays), WIDTHS, bands, load, lambda name: "nm")
+        meta = SceneMeta(wavelengths=meta.wavelengths, fwhm=widths)
+    return meta
+
+
+def create_scene(
+    path: Path,
+    *,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    meta: SceneMeta,
+    resume: bool,
+    variable: str = CUBE,
+    version: str = "auto",
+) -> SceneWriter:
+    """Begin a v5 file, or v7.3 where the cube is too large for v5 (`version` "5", "7.3")."""
+    if version not in ("auto", "5", "7.3"):
+        raise UserError(f"{path}: MATLAB version {version!r} is not one of auto, 5, 7.3")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", variable):
+        raise UserError(f"{path}: {variable!r} cannot name a MATLAB variable")
+    if dtype.newbyteorder("<") not in {np.dtype(code) for code in matlab5.CLASSES.values()}:
+        raise UserError(f"{path}: MATLAB has no {dtype}; choose float32, float64 or an integer")
+    dtype = dtype.newbyteorder("<")
+    layout = RawLayout(*shape, dtype, ORDERS["matlab"])
+    large = layout.nbytes >= matlab5.LIMIT
+    if large and version == "5":
+        raise UserError(f"{path}: a v5 file holds less than 2 GiB a variable; use version 7.3")
+    if large or version == "7.3":
+        from hsisr_jax.formats import hdf5
+
+        return hdf5.create_scene(
+            path, shape=shape, dtype=dtype, meta=meta, resume=resume, variable=variable, matlab=True
+        )
+    prelude = matlab5.header() + _companions(meta) + matlab5.array_start(variable, shape, dtype)
+    layout = RawLayout(*shape, dtype, ORDERS["matlab"], len(prelude))
+    padding = matlab5.padding(layout.nbytes)
+    return RawWriter(path, layout, prelude=prelude, padding=padding, resume=resume)
+
+
+def _companions(meta: SceneMeta) -> bytes:
+    """Wavelengths for people, and everything as one text for us."""
+    text = np.frombuffer(meta.to_json().encode("utf-16-le"), "<u2").reshape(1, -1)
+    data = matlab5.array(META, text, text=True)
+    for name in ("wavelengths", "fwhm"):
+        values = getattr(meta, name)
+        if values is not None:
+            data += matlab5.array(name, values.reshape(1, -1).astype("<f8"))
+    return data

@@ -1,0 +1,86 @@
+"""Files that hold several arrays: which is the cube, and which are its wavelengths."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats.envi_header import NANOMETRES
+from hsisr_jax.formats.scene import NUMERIC, SceneMeta
+
+WAVELENGTHS = ("wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "wvl")
+WAVELENGTHS += ("lambda", "wave", "bands", "sensor_band_parameters/wavelengths")
+WIDTHS = ("fwhm", "sensor_band_parameters/fwhm")
+META = "scene_meta"  # our own metadata, as JSON text
+CUBE = "cube"
+
+
+def choose(path: object, shapes: Mapping[str, Sequence[int]], variable: str | None) -> str:
+    """The name of the cube: as asked for, else the only array with three axes."""
+    listed = ", ".join(f"{name} ({'x'.join(map(str, shape))})" for name, shape in shapes.items())
+    listed = listed[:2000] or "none"
+    if variable is not None:
+        if variable not in shapes:
+            raise UserError(f"{path}: no array {variable!r}; arrays there: {listed}")
+        if len(shapes[variable]) not in (2, 3):
+            raise UserError(f"{path}: {variable!r} is no cube; arrays there: {listed}")
+        return variable
+    cubes = [name for name, shape in shapes.items() if len(shape) == 3]
+    if CUBE in cubes:
+        return CUBE
+    if len(cubes) != 1:
+        word = "several arrays" if cubes else "no array"
+        raise UserError(f"{path}: {word} with three axes; name one of (variable=): {listed}")
+    return cubes[0]
+
+
+def cube_shape(path: object, name: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """`(h, w, c)`; an array with two axes is one band."""
+    shape = tuple(int(size) for size in shape)
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3 or min(shape) < 1:
+        raise UserError(f"{path}: {name!r} is {shape}, not (height, width, bands)")
+    return shape
+
+
+def as_wavelengths(values: np.ndarray | None, bands: int, unit: str = "") -> np.ndarray | None:
+    """Values in nanometres, if they can be wavelengths of so many bands."""
+    if values is None or values.dtype.kind not in NUMERIC[:3] or values.size != bands:
+        return None
+    values = np.asarray(values, float).reshape(-1)
+    if not np.isfinite(values).all() or (values < 0).any():
+        return None
+    factor = NANOMETRES.get(unit.strip().lower())
+    if factor is None:
+        if values.max() < 100 and (values == values.astype(int)).all():
+            return None  # numbers of bands
+        factor = 1e3 if values.max() < 100 else 1.0
+    return values * factor
+
+
+def companion(
+    names: Sequence[str],
+    wanted: Sequence[str],
+    bands: int,
+    load: Callable[[str], np.ndarray | None],
+    unit: Callable[[str], str] = lambda name: "",
+) -> np.ndarray | None:
+    """Wavelengths among a file's other arrays, by the usual names."""
+    by_name = {name.lower(): name for name in names}
+    for name in wanted:
+        if name in by_name:
+            found = as_wavelengths(load(by_name[name]), bands, unit(by_name[name]))
+            if found is not None:
+                return found
+    return None
+
+
+def meta_from(text: str | None, wavelengths: np.ndarray | None, bands: int) -> SceneMeta:
+    """Our own metadata where a file has them and they fit, else the wavelengths alone."""
+    if text:
+        try:
+            return SceneMeta.from_json(text).check(bands, META)
+        except Exception:  # untrusted text of any kind; the cube itself is not in doubt
+            pass
+    return SceneMeta(wavelengths=wavelengths)
