@@ -12,9 +12,17 @@ import numpy as np
 from flax import linen as nn
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.port.engine import Entry, State, convert_in, convert_out, strip_prefix
+from hsisr_jax.port.engine import (
+    Entry,
+    State,
+    add_prefix,
+    convert_in,
+    convert_out,
+    strip_prefix,
+)
 
-# class name of a network -> (module with its table, wrapper prefixes that a file may carry)
+# class name of a network -> (module with its table, wrapper prefixes that a file may carry).
+# ESRT's table has `esrt.` in its names, so that prefix is put back where a file lacks it.
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "SRLSGAT": ("srlsgat", ("module.",)),
     "SSPSR": ("sspsr", ("module.",)),
@@ -25,12 +33,13 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "SRFormer": ("srformer", ("module.", "srformer.")),
     "Bicubic": ("bicubic", ()),
 }
+PREFIXED = {"esrt": "esrt."}
 
 
 def from_torch(module: nn.Module, state_dict: Mapping[str, np.ndarray], batch: Mapping) -> dict:
     """Variables of `module` from the original's PyTorch arrays; `batch` gives the shapes."""
     name, prefixes = _table(module)
-    state = strip_prefix(state_dict, prefixes)
+    state = add_prefix(strip_prefix(state_dict, prefixes), PREFIXED.get(name, ""))
     return convert_in(_entries(name, module), state, _shapes(module, batch))
 
 

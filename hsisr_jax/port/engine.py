@@ -22,13 +22,18 @@ class Layout:
 
     axes: tuple[int, ...] | None = None  # transpose of the original's axes
     drop: tuple[int, ...] = ()  # axes of size one (after the transpose) that ours lacks
+    dtype: type | None = None  # of an index, where the original's is wider than ours (int32)
 
     def ours(self, x: np.ndarray) -> np.ndarray:
+        if self.dtype is not None:
+            x = x.astype(np.int32)
         if self.axes is not None:
             x = x.transpose(self.axes)
         return x.squeeze(self.drop) if self.drop else x
 
     def theirs(self, x: np.ndarray) -> np.ndarray:
+        if self.dtype is not None:
+            x = x.astype(self.dtype)
         x = np.expand_dims(x, self.drop) if self.drop else x
         return x if self.axes is None else x.transpose(np.argsort(self.axes))
 
@@ -162,6 +167,10 @@ def strip_prefix(state: Mapping[str, np.ndarray], prefixes: Iterable[str]) -> St
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return dict(state)
+
+
+def add_prefix(state: Mapping[str, np.ndarray], prefix: str) -> State:
+    return {prefix + key: value for key, value in state.items()}
 
 
 def _check(entry: Entry, array: np.ndarray, shape: tuple[int, ...]) -> None:
