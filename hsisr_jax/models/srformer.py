@@ -10,9 +10,10 @@ window, no block shifts; cubes of three bands have ImageNet-like means subtracte
 the reconstruction is 64 whatever `embed_dim` is.
 
 Departures: inputs are padded by reflection as often as needed, so that a side may be shorter than
-the padding, which PyTorch forbids. An absolute position embedding holds one value per place, so with
-`ape` the padded input must have the padded `image_size`. The head without upsampling (`upsampler=""`)
-gives the input's own size, so `scale` must then be 1; the original returns a cube of some other size.
+the padding, which PyTorch forbids. An absolute position embedding has one value per place, so with
+`ape` the padded input must have the padded `image_size`. The head without upsampling
+(`upsampler=""`) gives the input's own size, so `scale` must then be 1; the original lets a cube of
+some other size out.
 """
 
 import jax
@@ -166,9 +167,7 @@ class SRFormer(nn.Module):
 
     def _check(self, lr: jax.Array) -> None:
         if lr.shape[-1] != self.bands:
-            raise UserError(
-                f"srformer was made for {self.bands} bands; the cube has {lr.shape[-1]}"
-            )
+            raise UserError(f"srformer is made for {self.bands} bands; the cube has {lr.shape[-1]}")
         if self.upsampler not in UPSAMPLERS:
             raise UserError(f"unknown upsampler {self.upsampler!r}: known are {UPSAMPLERS}")
         if self.resi_connection not in CONNECTIONS:
