@@ -2,8 +2,8 @@
 
     parity.run_case(path, losses.create("hybrid"))
 
-checks outputs, named intermediates, loss and terms, every parameter's gradient, input gradients, ten
-Adam steps, and that the weights come back unchanged. Tolerances are those of the golden README.
+checks outputs, named intermediates, loss and terms, every parameter's gradient, input gradients,
+ten Adam steps, and that the weights come back unchanged, with the golden README's tolerances.
 """
 
 import zlib
@@ -207,10 +207,14 @@ def manifest_of(module: nn.Module, batch: Mapping) -> dict[str, list[int]]:
 
 def made_up_weights(module: nn.Module, batch: Mapping, *, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights under the original's names, made from the names alone: nothing needs storing."""
-    return {
+    state = {
         key: made_up(key, tuple(shape), seed=seed)
         for key, shape in manifest_of(module, batch).items()
     }
+    if "constants" in shapes_of(module, batch):  # masks and indices, not learnt
+        variables = jax.jit(lambda key: module.init(key, dict(batch)))(jax.random.key(0))
+        state |= port.to_torch(module, {"constants": variables["constants"]})
+    return state
 
 
 def made_up(name: str, shape: tuple[int, ...], *, seed: int = 0) -> np.ndarray:

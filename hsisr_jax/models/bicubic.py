@@ -1,0 +1,24 @@
+"""Bicubic upsampling, the baseline without parameters, in MATLAB's or PyTorch's convention."""
+
+import jax
+from flax import linen as nn
+
+from hsisr_jax import resize
+from hsisr_jax.errors import UserError
+
+
+class Bicubic(nn.Module):
+    """`kernel="matlab"` is `imresize` (a = -0.5), `"torch"` is `interpolate` (a = -0.75)."""
+
+    scale: int = 2
+    kernel: str = "matlab"
+
+    def __call__(self, batch: dict, *, train: bool = False) -> dict:
+        return {"sr": self._upsample(batch["lr"])}
+
+    def _upsample(self, lr: jax.Array) -> jax.Array:
+        if self.kernel == "matlab":
+            return resize.imresize(lr, self.scale)
+        if self.kernel == "torch":
+            return resize.interpolate(lr, (self.scale * lr.shape[1], self.scale * lr.shape[2]))
+        raise UserError(f"unknown kernel {self.kernel!r}: use 'matlab' or 'torch'")

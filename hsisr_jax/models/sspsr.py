@@ -1,0 +1,131 @@
+"""SSPSR: a spatial-spectral prior network for super-resolution of hyperspectral cubes.
+
+Jiang, Sun, Liu, Ma: "Learning Spatial-Spectral Prior for Super-Resolution of Hyperspectral
+Imagery", IEEE Transactions on Computational Imaging 6 (2020). The spectrum is cut into overlapping
+groups of bands (section III-A); one branch, with the same weights for every group, learns each at
+low resolution and upsamples it by scale / 2 (III-B); overlaps are averaged and a trunk of the same
+build sees all bands and upsamples by the last 2 (III-C). Blocks: `Branch`, `SpatialSpectralNet`
+(SSPN), `SpatialSpectralBlock` (SSB).
+
+As published, and unlike the paper's figure: the bicubic image enters as features, through one
+convolution added before the last one; nothing is added to the output. Departures of ours: branches
+that do not share weights upsample by scale / 2 as well (the original by 2 always, so that it runs
+at scale 4 only); all groups are one batch, not a loop; scale 3 is refused with words.
+"""
+
+import jax
+from flax import linen as nn
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.layers.conv import Conv
+from hsisr_jax.layers.residual import ResidualBlock
+from hsisr_jax.layers.upsample import Upsampler
+from hsisr_jax.ops.bands import group_indices, merge_groups, split_groups
+
+LIFTED = {"params": 0, "batch_stats": 0, "intermediates": 0}  # every group has its own
+
+
+class SpatialSpectralBlock(nn.Module):
+    """A residual block of 3x3 convolutions, then one of 1x1 with channel attention (figure 3)."""
+
+    res_scale: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        x = ResidualBlock(3, scale=self.res_scale, name="spatial")(x, train=train)
+        spectral = ResidualBlock(1, attention=True, scale=self.res_scale, name="spectral")
+        return spectral(x, train=train)
+
+
+class SpatialSpectralNet(nn.Module):
+    """`blocks` spatial-spectral blocks inside one long skip."""
+
+    blocks: int = 3
+    res_scale: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        y = x
+        for i in range(self.blocks):
+            y = SpatialSpectralBlock(self.res_scale, name=f"block_{i}")(y, train=train)
+        return x + y
+
+
+class Branch(nn.Module):
+    """Head, body, upsampler and, for a group, the convolution back to its bands."""
+
+    features: int
+    scale: int
+    body: nn.Module
+    tail: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        bands = x.shape[-1]
+        y = Conv(self.features, name="head")(x)  # b h w d
+        y = self.body(y, train=train)
+        y = Upsampler(self.scale, name="upsample")(y)  # b s*h s*w d
+        return Conv(bands, name="tail")(y) if self.tail else y
+
+
+class SSPSR(nn.Module):
+    """Bands in groups through a branch, averaged, then all bands through the trunk.
+
+    `branch_body` and `trunk_body` replace the paper's spatial-spectral network: any module that
+    maps `(b h w d, train=...)` to `b h w d`. Any image size works.
+    """
+
+    bands: int = 128
+    scale: int = 4
+    features: int = 256
+    blocks: int = 3
+    group_size: int = 8
+    group_overlap: int = 2
+    res_scale: float = 0.1
+    shared_branch: bool = True
+    branch_body: nn.Module | None = None
+    trunk_body: nn.Module | None = None
+
+    @nn.compact
+    def __call__(self, batch: dict, *, train: bool = False) -> dict:
+        lr, lms = self._check(batch)  # b h w c, b H W c
+        starts = group_indices(self.bands, self.group_size, self.group_overlap)
+        groups = split_groups(lr, starts, self.group_size)  # g b h w s
+        groups = self._branches(groups, train)  # g b H/2 W/2 s
+        y = merge_groups(groups, starts, self.bands)  # b H/2 W/2 c
+        self.sow("intermediates", "averaged_groups", y)
+        trunk = Branch(self.features, 2, self._body(self.trunk_body), tail=False, name="trunk")
+        y = trunk(y, train=train)  # b H W d
+        self.sow("intermediates", "trunk_output", y)
+        skip = Conv(self.features, name="skip")(lms)
+        self.sow("intermediates", "skip_conv_output", skip)
+        return {"sr": Conv(self.bands, name="final")(y + skip)}
+
+    def _branches(self, groups: jax.Array, train: bool) -> jax.Array:
+        body = self._body(self.branch_body)
+        branch = Branch(self.features, self.scale // 2, body, name="branch")
+        if self.shared_branch:
+            folded = branch(groups.reshape(-1, *groups.shape[2:]), train=train)
+            return folded.reshape(*groups.shape[:2], *folded.shape[1:])
+        each = nn.vmap(
+            lambda branch, x: branch(x, train=train),
+            variable_axes=LIFTED,
+            split_rngs={"params": True, "dropout": True},
+        )
+        return each(branch, groups)
+
+    def _body(self, body: nn.Module | None) -> nn.Module:
+        if body is None:
+            return SpatialSpectralNet(self.blocks, self.res_scale, parent=None)
+        return body.clone(parent=None, name=None)
+
+    def _check(self, batch: dict) -> tuple[jax.Array, jax.Array]:
+        if self.scale < 2 or self.scale & (self.scale - 1):
+            raise UserError(f"sspsr cannot upsample by {self.scale}: use 2, 4, 8 or 16")
+        lr, lms = batch["lr"], batch["lms"]
+        b, h, w, c = lr.shape
+        if c != self.bands:
+            raise UserError(f"sspsr was made for {self.bands} bands, lr has {c}: set bands={c}")
+        if lms.shape != (b, h * self.scale, w * self.scale, c):
+            raise UserError(f"lms {lms.shape} is not lr {lr.shape} upsampled by {self.scale}")
+        return lr, lms

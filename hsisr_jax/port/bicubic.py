@@ -1,0 +1,8 @@
+"""Bicubic upsampling has no weights."""
+
+from hsisr_jax.models.bicubic import Bicubic
+from hsisr_jax.port.engine import Entry
+
+
+def entries(module: Bicubic) -> list[Entry]:
+    return []
