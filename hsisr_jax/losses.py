@@ -154,7 +154,7 @@ def _smoothness(function: Callable, name: str) -> Term:
 
 
 def _angle(x: jax.Array, y: jax.Array) -> jax.Array:
-    return spectral.spectral_angle(x, y, epsilon=NORM_OFFSET)
+    return spectral.spectral_angle(x, y, norm_epsilon=NORM_OFFSET)
 
 
 def _charbonnier(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -166,10 +166,10 @@ def _spectral_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
-    rows, columns = spectral.spatial_gradients(x - y)
-    batch = x.shape[0]
-    parts = [_sample_means(jnp.abs(part)) for part in (rows, columns)]
-    return sum(parts).reshape(batch, 1)
+    difference = x - y
+    rows = jnp.abs(difference[:, 1:] - difference[:, :-1])
+    columns = jnp.abs(difference[:, :, 1:] - difference[:, :, :-1])
+    return _sample_means(rows) + _sample_means(columns)
 
 
 def _domain_cross_entropy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
@@ -192,9 +192,9 @@ TERMS: dict[str, Term] = {
     "spectral_angle": _compare(_angle, "spectral_angle"),
     "spectral_gradient": _compare(_spectral_gradient, "spectral_gradient"),
     "spatial_gradient": _compare(_spatial_gradient, "spatial_gradient"),
-    "spatial_tv": _smoothness(spectral.spatial_total_variation, "spatial_tv"),
+    "spatial_tv": _smoothness(spectral.spatial_variation, "spatial_tv"),
     # the originals double the spectral one inside the term, not by its weight
-    "spectral_tv": _smoothness(lambda x: 2 * spectral.spectral_total_variation(x), "spectral_tv"),
+    "spectral_tv": _smoothness(lambda x: 2 * spectral.spectral_variation(x), "spectral_tv"),
     "reconstruction_l1": _compare(
         lambda x, y: jnp.abs(x - y), "reconstruction_l1", "reconstruction", "lr"
     ),

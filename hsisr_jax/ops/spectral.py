@@ -58,12 +58,17 @@ def spatial_variation(x: jax.Array) -> jax.Array:
     """
     x = at_least_float32(x)
     down, right = x[..., 1:, :, :] - x[..., :-1, :, :], x[..., 1:, :] - x[..., :-1, :]
-    return jnp.square(down).mean() + jnp.square(right).mean()
+    return _mean_square(down) + _mean_square(right)
 
 
 def spectral_variation(x: jax.Array) -> jax.Array:
     """Mean squared difference of neighbouring bands, a scalar (the published loss doubles it)."""
-    return jnp.square(spectral_gradient(at_least_float32(x))).mean()
+    return _mean_square(spectral_gradient(at_least_float32(x)))
+
+
+def _mean_square(x: jax.Array) -> jax.Array:
+    """Zero, not 0 / 0, where there are no neighbours: one band, one row."""
+    return jnp.square(x).sum() / max(x.size, 1)
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:
