@@ -114,7 +114,7 @@ def create_scene(
     first |= {"file type": "ENVI Standard", "data type": codes[dtype.newbyteorder("=")]}
     first |= {"interleave": interleave, "byte order": 0}
     text = _text({key: str(value) for key, value in first.items()} | _fields(meta, shape[2]))
-    return RawWriter(path, layout, data=data, beside={header: text.encode()}, resume=resume)
+    return RawWriter.begin(path, layout, data=data, beside={header: text.encode()}, resume=resume)
 
 
 def _text(header: dict[str, str]) -> str:

@@ -92,7 +92,7 @@ def create_scene(
     prelude = matlab5.header() + _companions(meta) + matlab5.array_start(variable, shape, dtype)
     layout = RawLayout(*shape, dtype, ORDERS["matlab"], len(prelude))
     padding = matlab5.padding(layout.nbytes)
-    return RawWriter(path, layout, prelude=prelude, padding=padding, resume=resume)
+    return RawWriter.begin(path, layout, prelude, padding=padding, resume=resume)
 
 
 def _companions(meta: SceneMeta) -> bytes:

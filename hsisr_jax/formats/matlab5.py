@@ -1,8 +1,8 @@
 """The MATLAB v5 container: finding and reading numeric arrays, and writing them in place.
 
-Own code, not `scipy.io.loadmat`: a window of an uncompressed cube is read without the rest, and cells,
-structures and objects, of which a hostile file could nest any number, are never entered. As in scipy
-an array has its stored type, which MATLAB makes as small as the values allow.
+Own code, not `scipy.io.loadmat`: a window of an uncompressed cube is read without the rest, and
+cells, structures and objects, of which a hostile file could nest any number, are never entered. As
+in scipy an array has its stored type, which MATLAB makes as small as the values allow.
 """
 
 import struct

@@ -167,49 +167,47 @@ def stale(path: Path) -> UserError:
 
 
 class RawWriter(SceneWriter):
-    """Plain values behind `prelude`, and small companion files that are complete from the start."""
+    """Values in the place that `layout` gives them, in a partial file that has everything else."""
 
-    def __init__(
-        self,
+    def __init__(self, path: Path, layout: RawLayout, files: Staged, *, resumed: bool, size: int):
+        self.path, self.layout, self.files, self.resumed = path, layout, files, resumed
+        self.height, self.width, self.bands = layout.height, layout.width, layout.bands
+        self.dtype = layout.dtype
+        self.fd = os.open(partial(files.paths[0]), os.O_RDWR)
+        try:
+            _reserve(self.fd, size)
+        except BaseException:
+            self._close() if resumed else self._abort()
+            raise
+
+    @classmethod
+    def begin(
+        cls,
         path: Path,
         layout: RawLayout,
+        prelude: bytes = b"",
         *,
         data: Path | None = None,
-        prelude: bytes = b"",
         beside: Mapping[Path, bytes] | None = None,
         padding: int = 0,
         resume: bool = False,
-    ):
-        self.path, self.layout, self.data = path, layout, data or path
-        self.height, self.width, self.bands = layout.height, layout.width, layout.bands
-        self.dtype = layout.dtype
-        self.size = layout.offset + layout.nbytes + padding
-        beside = beside or {}
-        self.files = Staged(self.data, *beside)
-        self.fd = -1
-        pieces = [(self.data, prelude), *beside.items()]
-        self.resumed = resume and partial(self.data).exists()
-        if self.resumed:
-            self._check_same(pieces)
-            self.fd = os.open(partial(self.data), os.O_RDWR)
-            return
-        try:
-            for place, text in pieces:
-                partial(place).write_bytes(text)
-            self.fd = os.open(partial(self.data), os.O_RDWR)
-            _reserve(self.fd, self.size)
-        except BaseException:
-            self._abort()
-            raise
-
-    def _check_same(self, pieces: list[tuple[Path, bytes]]) -> None:
-        if os.stat(partial(self.data)).st_size != self.size:
-            raise stale(self.data)
-        for place, text in pieces:
-            with open(partial(place), "rb") as file:
-                found = file.read(len(text) if place == self.data else -1)
-            if found != text:
-                raise stale(place)
+    ) -> "RawWriter":
+        """Values behind `prelude`, and small companion files, complete from the start."""
+        data = data or path
+        pieces = {data: prelude, **(beside or {})}
+        files = Staged(*pieces)
+        size = layout.offset + layout.nbytes + padding
+        resumed = resume and partial(data).exists()
+        if resumed:
+            _check_same(data, pieces, size)
+        else:
+            try:
+                for place, text in pieces.items():
+                    partial(place).write_bytes(text)
+            except BaseException:
+                files.remove()
+                raise
+        return cls(path, layout, files, resumed=resumed, size=size)
 
     def _write(self, row: int, col: int, block: np.ndarray) -> None:
         write_block(self.fd, self.layout, row, col, block)
@@ -229,6 +227,17 @@ class RawWriter(SceneWriter):
     def _abort(self) -> None:
         self._close()
         self.files.remove()
+
+
+def _check_same(data: Path, pieces: Mapping[Path, bytes], size: int) -> None:
+    """A partial file is continued only if this run would have begun the same one."""
+    if os.stat(partial(data)).st_size != size:
+        raise stale(data)
+    for place, text in pieces.items():
+        with open(partial(place), "rb") as file:
+            found = file.read(len(text) if place == data else -1)
+        if found != text:
+            raise stale(place)
 
 
 def _reserve(fd: int, size: int) -> None:

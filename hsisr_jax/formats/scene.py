@@ -48,6 +48,9 @@ class SceneMeta:
             if value is not None:
                 object.__setattr__(self, name, np.array(value, dtype).reshape(-1))
         object.__setattr__(self, "band_names", tuple(str(name) for name in self.band_names))
+        for name in ("nodata", "scale", "offset"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else float(value))
         if self.transform is not None:
             transform = tuple(float(value) for value in self.transform)[:6]
             if len(transform) != 6:
@@ -112,8 +115,7 @@ class SceneMeta:
         for name in ("scale", "offset"):
             values[name] = float(values.get(name, name == "scale"))
         values["extra"] = {str(k): str(v) for k, v in dict(values.get("extra", {})).items()}
-        nodata = values.get("nodata")
-        return cls(**{**values, "nodata": None if nodata is None else float(nodata)})
+        return cls(**values)
 
 
 @contextmanager

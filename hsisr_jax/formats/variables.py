@@ -9,8 +9,8 @@ from hsisr_jax.formats.envi_header import NANOMETRES
 from hsisr_jax.formats.scene import NUMERIC, SceneMeta
 
 WAVELENGTHS = ("wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "wvl")
-WAVELENGTHS += ("lambda", "wave", "bands", "sensor_band_parameters/wavelengths")
-WIDTHS = ("fwhm", "sensor_band_parameters/fwhm")
+WAVELENGTHS += ("lambda", "wave", "bands")
+WIDTHS = ("fwhm",)
 META = "scene_meta"  # our own metadata, as JSON text
 CUBE = "cube"
 
@@ -67,12 +67,12 @@ def companion(
     unit: Callable[[str], str] = lambda name: "",
 ) -> np.ndarray | None:
     """Wavelengths among a file's other arrays, by the usual names."""
-    by_name = {name.lower(): name for name in names}
-    for name in wanted:
-        if name in by_name:
-            found = as_wavelengths(load(by_name[name]), bands, unit(by_name[name]))
-            if found is not None:
-                return found
+    for want in wanted:
+        for name in names:
+            if name.rpartition("/")[2].lower() == want:
+                found = as_wavelengths(load(name), bands, unit(name))
+                if found is not None:
+                    return found
     return None
 
 

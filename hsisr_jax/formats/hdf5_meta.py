@@ -1,0 +1,218 @@
+"""Metadata of HDF5 cubes: wavelengths, CF conventions, MATLAB's marks, and our own text."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hsisr_jax.formats.matlab5 import CLASSES
+from hsisr_jax.formats.scene import SceneMeta
+from hsisr_jax.formats.variables import (
+    META,
+    WAVELENGTHS,
+    WIDTHS,
+    as_wavelengths,
+    companion,
+    meta_from,
+)
+
+MAX_VALUES = 1 << 20  # of an attribute or a list of bands
+CLASS_NAMES = {"f8": "double", "f4": "single"}
+PRISMA = (("VNIR", "List_Cw_Vnir", "List_Fwhm_Vnir"), ("SWIR", "List_Cw_Swir", "List_Fwhm_Swir"))
+
+
+def attribute(owner: Any, *names: str) -> Any:
+    """The first of the attributes that is there and is text or numbers; never an object."""
+    for name in names:
+        try:
+            place = owner.attrs.get_id(name)
+            dtype, shape = place.dtype, place.shape
+        except (KeyError, TypeError):
+            continue
+        text = h5py.check_string_dtype(dtype) is not None
+        if int(np.prod(shape, dtype=object)) > MAX_VALUES or not (text or dtype.kind in "iuf"):
+            continue
+        value = owner.attrs[name]
+        if isinstance(value, np.ndarray) and value.size == 1 and text:
+            value = value.reshape(-1)[0]
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        return value if text or np.ndim(value) else np.asarray(value).item()
+    return None
+
+
+def _word(owner: Any, *names: str) -> str:
+    value = attribute(owner, *names)
+    return value if isinstance(value, str) else ""
+
+
+def _number(owner: Any, *names: str) -> float | None:
+    value = attribute(owner, *names)
+    return float(value) if np.size(value) == 1 and not isinstance(value, str | None) else None
+
+
+def axis_name(data: h5py.Dataset, axis: int) -> str:
+    """Label of an axis, or the name of its scale."""
+    dimension = data.dims[axis]
+    if dimension.label:
+        return dimension.label.lower()
+    name = dimension[0].name if len(dimension) else None
+    return (name or "").rpartition("/")[2].lower()
+
+
+def wavelength_lists(file: h5py.File, data: h5py.Dataset, found: Mapping) -> list[np.ndarray]:
+    """Everything in the file that may be the cube's wavelengths, in nm; the nearest first."""
+    lists = []
+    for owner in (data, data.parent, file):
+        unit = _word(owner, "wavelength_units", "wavelengths_units")
+        values = attribute(owner, *WAVELENGTHS)
+        if values is not None and not isinstance(values, str):
+            values = np.asarray(values)
+            lists.append(as_wavelengths(values, values.size, unit))
+    for mark, centres, _ in PRISMA:
+        if mark in data.name.upper():
+            values = attribute(file, centres)
+            if isinstance(values, np.ndarray):
+                lists.append(as_wavelengths(values, values.size, "nm"))
+    for size in sorted(set(data.shape)):
+        lists.append(companion(list(found), WAVELENGTHS, size, _loader(found), _unit_of(found)))
+    return [values for values in lists if values is not None]
+
+
+def _loader(found: Mapping) -> Any:
+    def load(name: str) -> np.ndarray | None:
+        item = found[name]
+        return item[()] if 0 < item.size <= MAX_VALUES and item.ndim <= 2 else None
+
+    return load
+
+
+def _unit_of(found: Mapping) -> Any:
+    return lambda name: _word(found[name], "units", "unit")
+
+
+def own_text(file: h5py.File) -> str | None:
+    """Our metadata: a text, or MATLAB's row of UTF-16 codes."""
+    item = file.get(META) if isinstance(file.get(META, getlink=True), h5py.HardLink) else None
+    if not isinstance(item, h5py.Dataset) or item.size > MAX_VALUES:
+        return None
+    if h5py.check_string_dtype(item.dtype) is not None and item.shape == ():
+        return item.asstr()[()]
+    if item.dtype == np.uint16:
+        return item[()].astype("<u2").tobytes().decode("utf-16-le")
+    return None
+
+
+def read(
+    file: h5py.File, data: h5py.Dataset, found: Mapping, bands: int, spectra: list[np.ndarray]
+) -> SceneMeta:
+    """What the file says about the cube."""
+    wavelengths = next((values for values in spectra if values.size == bands), None)
+    text = own_text(file)
+    meta = meta_from(text, wavelengths, bands)
+    if text is not None:
+        return meta
+    transform, crs = _grid(file, data)
+    return replace(
+        meta,
+        fwhm=companion(list(found), WIDTHS, bands, _loader(found), _unit_of(found)),
+        nodata=_number(data, "_FillValue", "missing_value"),
+        scale=_number(data, "scale_factor") or 1.0,
+        offset=_number(data, "add_offset") or 0.0,
+        units=_word(data, "units"),
+        description=_word(data, "long_name") or _word(file, "title"),
+        sensor=_word(file, "sensor", "instrument"),
+        crs=crs,
+        transform=transform,
+    )
+
+
+def _grid(file: h5py.File, data: h5py.Dataset) -> tuple[tuple[float, ...] | None, str]:
+    """CF's grid mapping with GDAL's GeoTransform."""
+    name = _word(data, "grid_mapping")
+    if not isinstance(file.get(name, getlink=True) if name else None, h5py.HardLink):
+        return None, ""
+    mapping = file[name]
+    words = _word(mapping, "GeoTransform").split()
+    try:
+        c, a, b, f, d, e = (float(word) for word in words)
+        transform: tuple[float, ...] | None = (a, b, c, d, e, f)
+    except ValueError:
+        transform = None
+    return transform, _word(mapping, "crs_wkt", "spatial_ref")
+
+
+def write_cf(file: h5py.File, data: h5py.Dataset, meta: SceneMeta, shape: tuple, axes: str) -> None:
+    """Coordinates, grid mapping and attributes as NetCDF-4 and CF have them."""
+    file.attrs["Conventions"] = "CF-1.8"
+    if meta.description:
+        file.attrs["title"] = data.attrs["long_name"] = meta.description
+    if meta.sensor:
+        file.attrs["sensor"] = meta.sensor
+    if meta.units:
+        data.attrs["units"] = meta.units
+    if meta.scale != 1 or meta.offset:
+        data.attrs["scale_factor"], data.attrs["add_offset"] = meta.scale, meta.offset
+    if meta.nodata is not None and (data.dtype.kind == "f" or _holds(data.dtype, meta.nodata)):
+        data.attrs["_FillValue"] = np.array([meta.nodata], data.dtype)
+    a, b, c, d, e, f = meta.transform or (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+    bands = np.arange(shape[2]) if meta.wavelengths is None else meta.wavelengths
+    scales = {  # centres of pixels
+        "h": ("y", f + e * (np.arange(shape[0]) + 0.5)),
+        "w": ("x", c + a * (np.arange(shape[1]) + 0.5)),
+        "b": ("band" if meta.wavelengths is None else "wavelength", bands),
+    }
+    for number, axis in enumerate(axes):
+        name, values = scales[axis]
+        file[name] = values
+        file[name].make_scale(name)
+        data.dims[number].attach_scale(file[name])
+    if meta.wavelengths is not None:
+        file["wavelength"].attrs["units"] = "nm"
+    if meta.fwhm is not None:
+        file["fwhm"] = meta.fwhm
+        file["fwhm"].attrs["units"] = "nm"
+    if meta.crs or meta.transform:
+        file["crs"] = np.int32(0)
+        data.attrs["grid_mapping"] = "crs"
+        if meta.crs:
+            file["crs"].attrs["crs_wkt"] = file["crs"].attrs["spatial_ref"] = meta.crs
+        if meta.transform:
+            words = (repr(value) for value in (c, a, b, f, d, e))
+            file["crs"].attrs["GeoTransform"] = " ".join(words)
+    file[META] = meta.to_json()
+
+
+def _holds(dtype: np.dtype, value: float) -> bool:
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def write_matlab(file: h5py.File, data: h5py.Dataset, meta: SceneMeta) -> None:
+    """The marks by which MATLAB knows its arrays; wavelengths as a row, metadata as text."""
+    _mark(data)
+    for name in ("wavelengths", "fwhm"):
+        values = getattr(meta, name)
+        if values is not None:
+            file[name] = values.reshape(-1, 1)
+            _mark(file[name])
+    file[META] = np.frombuffer(meta.to_json().encode("utf-16-le"), "<u2").reshape(-1, 1)
+    file[META].attrs["MATLAB_class"] = np.bytes_("char")
+    file[META].attrs["MATLAB_int_decode"] = np.int32(2)
+
+
+def _mark(data: h5py.Dataset) -> None:
+    code = data.dtype.str[1:]
+    name = CLASS_NAMES.get(code) or (data.dtype.name if code in CLASSES.values() else "double")
+    data.attrs["MATLAB_class"] = np.bytes_(name)
+
+
+def sign_matlab(place: Path) -> None:
+    """MATLAB's header in the user block."""
+    with open(place, "r+b") as file:
+        words = b"MATLAB 7.3 MAT-file, written by hsisr_jax, HDF5 schema 1.00 ."
+        file.write(words.ljust(116) + bytes(8) + struct.pack("<H", 0x0200) + b"IM")
