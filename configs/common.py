@@ -1,0 +1,94 @@
+"""What every config shares. A config file changes only what differs.
+
+The argument after the colon picks the scale and the tiny variant: `configs/x.py:x4,smoke`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def parse(arg: str | None, *, scale: int, scales: tuple[int, ...] = (2, 4, 8)) -> tuple[int, bool]:
+    """`"x4,smoke"` -> `(4, True)`."""
+    smoke = False
+    for word in filter(None, (arg or "").split(",")):
+        if word == "smoke":
+            smoke = True
+        elif word[:1] == "x" and word[1:].isdigit() and int(word[1:]) in scales:
+            scale = int(word[1:])
+        else:
+            known = ", ".join(f"x{s}" for s in scales)
+            raise ValueError(f"config argument {word!r} is unknown: use {known} or smoke")
+    return scale, smoke
+
+
+def base() -> ConfigDict:
+    """Defaults: train with Adam on bicubic-degraded patches, evaluate, report."""
+    config = ConfigDict()
+    config.seed = 0
+    config.scale = 2
+    config.epochs = 0  # used when steps is 0
+    config.steps = 0
+    config.batch_size = 16
+    config.precision = "float32"  # compute type: float32 or bfloat16; parameters stay float32
+    config.deterministic = True
+    config.steps_per_call = 0  # optimisation steps per dispatch; 0: chosen for the backend
+    config.remat = False  # recompute activations in the backward pass: less memory, more time
+    config.init_from = ""  # a workdir whose weights to start from
+    config.profile = ""  # a folder: a profiler trace of some steps goes there
+
+    config.model = ConfigDict({"name": "bicubic"})
+    config.loss = ConfigDict({"name": "l1"})
+    config.training = "supervised"
+
+    config.data = ConfigDict()
+    config.data.name = "synthetic"
+    config.data.config = ""  # the split of which paper; empty: the dataset's first
+    config.data.options = ConfigDict()  # keywords of the dataset (a scene's path, a size)
+    config.data.dir = ""  # prepared datasets; empty: ~/.cache/hsisr_jax/datasets
+    config.data.manual_dir = ""  # files that you downloaded by hand
+    config.data.patch = 0  # high-resolution pixels; 0: as the paper's split says
+    config.data.stride = 0
+    config.data.augment = True  # every flip and rotation once an epoch
+    config.data.degradation = ConfigDict({"name": "bicubic"})
+    config.data.augmentations = ConfigDict()  # name -> options, applied to each batch
+    config.data.placement = "auto"  # device, host, or auto by memory_gb
+    config.data.memory_gb = 2.0  # what the training scenes may take on a device
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.schedule = ConfigDict({"name": "constant"})
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.clip = 0.0  # global norm; 0: off
+    config.optimizer.accumulate = 1
+    config.ema = 0.0  # decay of the averaged weights; 0: off
+    config.residual = False  # predict a correction of the bicubic image, zero at the start
+
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1})
+
+    config.log_every = 100
+    config.eval_every = 0  # 0: only at the end
+    config.checkpoint_every = 1000
+    config.keep_checkpoints = 2
+    config.select = "last"  # which step is evaluated in the end: last, or best (by select_metric)
+    config.select_metric = "MPSNR"
+    config.patience = 0  # evaluations without a better one before stopping early; 0: never
+    config.max_bad_streak = 20  # steps in a row with a loss that is not finite
+
+    config.eval = ConfigDict()
+    config.eval.protocol = "sspsr"
+    config.eval.data_range = 1.0
+    config.eval.ratio = 0  # of ERGAS; 0: the scale
+    config.eval.tile = 0  # low-resolution pixels; 0: whole images
+    config.eval.overlap = 8
+    config.eval.self_ensemble = False
+    config.eval.images_kept = 4  # test images stored for the report
+    return config
+
+
+def smoke(config: ConfigDict) -> ConfigDict:
+    """A tiny run on the dataset's synthetic twin: seconds on a CPU."""
+    config.data.config = "smoke"
+    config.steps, config.epochs, config.batch_size = 30, 0, 8
+    config.log_every, config.checkpoint_every = 10, 15
+    config.mesh.data = 1
+    return config

@@ -1,0 +1,201 @@
+"""Checkpoints: atomic, checksummed, best and latest kept, weights apart from optimizer state.
+
+Orbax writes a step beside and renames it. A list of SHA-256 sums is put beside each finished step
+(`<step>.sha256`), and a step that does not match its list any more is set aside as
+`<step>.damaged` before anything is read from it: the previous one is used instead.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from hsisr_jax.errors import UserError
+
+FOLDER = "checkpoints"
+WEIGHTS = ("params", "ema", "batch_stats", "constants")  # what prediction needs
+
+
+class Checkpoints:
+    """The checkpoints of one workdir. Use as a context manager: leaving it waits for the writes."""
+
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        *,
+        keep: int = 2,
+        metric: str = "",
+        higher_is_better: bool = True,
+        say: Callable[[str], None] = print,
+    ):
+        self.folder = Path(workdir).resolve() / FOLDER
+        self.say = say
+        self.metric = metric
+        self.sign = 1 if higher_is_better else -1
+        policies = ocp.training.preservation_policies
+        kept = [policies.LatestN(keep)]
+        if metric:
+            kept.append(
+                policies.BestN(
+                    get_metric_fn=lambda values: self.sign * values[metric],
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        if jax.process_index() == 0:
+            self._set_damaged_aside()
+        self._unlisted: list[int] = []
+        self._open = lambda: ocp.training.Checkpointer(
+            self.folder,
+            preservation_policy=policies.AnyPreservationPolicy(kept),
+            cleanup_tmp_directories=True,
+        )
+        self._checkpointer = self._open()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.wait()
+        self._checkpointer.close()
+
+    def wait(self) -> None:
+        """Until every write is on disk and listed."""
+        self._checkpointer.wait()
+        self._list_finished()
+
+    @property
+    def latest(self) -> int | None:
+        found = self._checkpointer.latest
+        return found.step if found else None
+
+    @property
+    def best(self) -> int | None:
+        """The step with the best metric, else the latest."""
+        scored = [c for c in self._checkpointer.checkpoints if c.metrics]
+        if not scored:
+            return self.latest
+        return max(scored, key=lambda c: (self.sign * c.metrics[self.metric], -c.step)).step
+
+    def save(self, step: int, trees: Mapping[str, Any], metrics: dict | None = None) -> None:
+        """Starts a write and returns once the arrays are copied; an existing step is left alone."""
+        if any(c.step == step for c in self._checkpointer.checkpoints):
+            return
+        self.wait()
+        trees = {name: tree for name, tree in trees.items() if not _empty(tree)}
+        self._unlisted.append(step)
+        try:
+            self._checkpointer.save_checkpointables_async(step, trees, force=True, metrics=metrics)
+        except OSError as error:
+            raise disk_error(self.folder, error) from error
+
+    def restore(self, step: int, targets: Mapping[str, Any]) -> dict[str, Any]:
+        """The named trees of a step, on the devices that the targets' shardings say."""
+        targets = {name: tree for name, tree in targets.items() if not _empty(tree)}
+        try:
+            return self._checkpointer.load_checkpointables(step, dict(targets))
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"checkpoint {step} in {self.folder} does not fit this network: "
+                f"{_first_line(error)}; use the config that it was trained with"
+            ) from error
+
+    def _list_finished(self) -> None:
+        """Sums for the steps that are finished; lists of removed steps go."""
+        if jax.process_index() != 0:
+            return
+        for step in self._unlisted:
+            if (self.folder / str(step)).is_dir():
+                write_text(self._sums(step), json.dumps(_digests(self.folder / str(step))))
+        self._unlisted = []
+        for listed in self.folder.glob("*.sha256"):
+            if not (self.folder / listed.stem).is_dir():
+                listed.unlink(missing_ok=True)
+
+    def _sums(self, step: int | str) -> Path:
+        return self.folder / f"{step}.sha256"
+
+    def _set_damaged_aside(self) -> None:
+        if not self.folder.is_dir():
+            return
+        for path in sorted(self.folder.iterdir()):
+            if not (path.is_dir() and path.name.isdigit()):
+                continue
+            fault = _fault(path, self._sums(path.name))
+            if fault:
+                aside = path.with_name(f"{path.name}.damaged")
+                aside = aside if not aside.exists() else Path(f"{aside}-{os.getpid()}")
+                path.rename(aside)
+                self._sums(path.name).unlink(missing_ok=True)
+                self.say(f"checkpoint {path.name} is damaged ({fault}): set aside as {aside.name}")
+
+
+def _fault(folder: Path, sums: Path) -> str:
+    """What is wrong with a finished step, if anything."""
+    if not (folder / "_CHECKPOINT_METADATA").exists():
+        return "its metadata file is missing"
+    if not sums.exists():  # killed between the rename and the list: Orbax's own rename vouches
+        return ""
+    try:
+        expected = json.loads(sums.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return "its list of sums is unreadable"
+    for name, digest in expected.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if _digest(path) != digest:
+            return f"{name} has changed"
+    return ""
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): _digest(path) for path in files}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Never half a file: written under another name, synced, renamed."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or change it")
+
+
+def _empty(tree: Any) -> bool:
+    return tree is None or (not isinstance(tree, (str, int, float)) and not jax.tree.leaves(tree))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def targets(tree: Any, shardings: Any) -> Any:
+    """What `restore` is asked for: shapes and types on given devices."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=s), tree, shardings
+    )

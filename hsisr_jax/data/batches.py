@@ -1,0 +1,122 @@
+"""From stored pixels to a network's batch, inside the compiled step.
+
+crop -> linear values -> flip or rotate -> augment -> degrade -> compress: `Recipe` is the whole
+chain, the same for device-resident scenes, for scenes on the host, and for test images.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from hsisr_jax import resize
+from hsisr_jax.data import sampler
+from hsisr_jax.data.normalise import compress
+from hsisr_jax.data.sampler import Patches
+
+Batch = dict[str, jax.Array]
+
+
+@struct.dataclass
+class Draw:
+    """The stored pixels of one batch and what its patches bring with them, all `[b, ...]`."""
+
+    pixels: dict[str, jax.Array]  # b p p c
+    gain: jax.Array  # b 1, as the three below
+    bias: jax.Array
+    low: jax.Array
+    high: jax.Array
+    domain: jax.Array  # b
+    symmetry: jax.Array  # b
+
+
+def draw(patches: Patches, seed: int, step, batch_size: int, *, augment: bool, place=lambda x: x):
+    """The batch at `step`, cut on the device; `place` shards what is chosen before it is cut."""
+    chosen, symmetry = sampler.choose(patches.counts, seed, step, batch_size, augment=augment)
+    chosen, symmetry = place(chosen), place(symmetry)
+    return _draw(patches, sampler.gather(patches, chosen), chosen, symmetry)
+
+
+def draw_on_host(
+    patches: Patches, seed: int, step: int, batch_size: int, *, augment: bool, part=slice(None)
+) -> Draw:
+    """The same batch (or one `part` of it) from numpy arrays."""
+    chosen, symmetry = sampler.choose(
+        patches.counts, seed, step, batch_size, augment=augment, xp=np
+    )
+    chosen, symmetry = chosen[part], symmetry[part]
+    return _draw(patches, sampler.gather_on_host(patches, chosen), chosen, symmetry)
+
+
+def _draw(patches: Patches, pixels, chosen, symmetry) -> Draw:
+    return Draw(
+        pixels=pixels,
+        gain=patches.gain[chosen],
+        bias=patches.bias[chosen],
+        low=patches.low[chosen],
+        high=patches.high[chosen],
+        domain=patches.domain[chosen],
+        symmetry=symmetry,
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a draw becomes a batch.
+
+    `degrade(hr, key)` gives `lr`, `lms` and what else a network trains on; `augmentations` are
+    functions `(hr, key) -> hr` on linear values; `floor` switches to the logarithmic range.
+    """
+
+    degrade: Callable[[jax.Array, jax.Array | None], Batch] | None
+    scale: int = 1
+    floor: float | None = None
+    augmentations: tuple[Callable, ...] = ()
+    domains: int = 1
+
+    def __call__(self, drawn: Draw, key: jax.Array | None = None) -> Batch:
+        def linear(pixels):
+            spread = (slice(None), None, None)
+            x = pixels.astype(jnp.float32) * drawn.gain[spread] + drawn.bias[spread]
+            return sampler.turn(x, drawn.symmetry)
+
+        cubes = {name: linear(pixels) for name, pixels in drawn.pixels.items()}
+        hr = cubes.pop("hr")  # b H W c
+        if self.augmentations and key is not None:
+            keys = jax.random.split(key, len(self.augmentations) + 1)
+            key = keys[0]
+            for augmentation, own in zip(self.augmentations, keys[1:]):
+                hr = augmentation(hr, own)
+        batch = self.degrade(hr, key) if self.degrade else {}
+        batch |= {"hr": hr} | cubes
+        if self.floor is not None:
+            batch = self._compress(batch, drawn)
+        if self.domains > 1:
+            batch["domain"] = drawn.domain
+        return batch
+
+    def _compress(self, batch: Batch, drawn: Draw) -> Batch:
+        """Inputs and targets to the logarithmic range; targets halfway stay linear."""
+        low, high = drawn.low[:, :, None, None], drawn.high[:, :, None, None]
+        seen = {k: compress(batch[k], self.floor, low, high) for k in ("lr", "hr")}
+        return batch | seen | {"lms": resize.imresize(seen["lr"], self.scale)}
+
+
+def of_image(image: Mapping[str, np.ndarray], normaliser, domain: int = 0) -> Draw:
+    """One whole image as a draw of batch one: the same recipe serves the tests."""
+
+    def row(value):
+        return jnp.full((1, 1), value, jnp.float32)
+
+    return Draw(
+        pixels={name: jnp.asarray(x)[None] for name, x in image.items()},
+        gain=row(normaliser.gain),
+        bias=row(normaliser.bias),
+        low=row(normaliser.low),
+        high=row(normaliser.high),
+        domain=jnp.full((1,), domain, jnp.int32),
+        symmetry=jnp.zeros((1,), jnp.int32),
+    )

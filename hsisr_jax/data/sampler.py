@@ -1,0 +1,144 @@
+"""Training batches as a pure function of `(seed, step)`.
+
+An epoch visits every patch under every flip and rotation exactly once, in an order that a keyed
+permutation of the index range gives: nothing is stored, so a run resumes at any step without
+iterator state, and one step costs the work of its own batch only. The permutation is integer
+arithmetic, the same to the last bit on the device and on the host.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+SYMMETRIES = 8  # flips and rotations of the square
+ROUNDS = 6
+GOLDEN_RATIO = 0x9E3779B9
+
+
+@struct.dataclass
+class Patches:
+    """Scenes as one long row of pixels, and where the patches lie in it.
+
+    Scenes of any sizes mix; each patch carries the normaliser of its scene. `counts` patches of
+    each domain lie one domain after the other.
+    """
+
+    pixels: dict[str, jax.Array]  # name -> [p, c], stored dtype
+    start: jax.Array  # [n] index of a patch's first pixel
+    width: jax.Array  # [n] pixels in a row of its scene
+    domain: jax.Array  # [n]
+    gain: jax.Array  # [n, 1], as the three below: see `normalise.Normaliser`
+    bias: jax.Array
+    low: jax.Array
+    high: jax.Array
+    counts: tuple[int, ...] = struct.field(pytree_node=False)
+    size: int = struct.field(pytree_node=False)  # pixels on a patch's side
+
+    def per_epoch(self, augment: bool) -> int:
+        """Examples in an epoch."""
+        return sum(self.counts) * (SYMMETRIES if augment else 1)
+
+
+def choose(counts: tuple[int, ...], seed: int, step, batch_size: int, *, augment: bool, xp=jnp):
+    """Patch numbers and symmetries of the batch at `step`: two int32 arrays `[b]`.
+
+    Every domain gets an equal part of the batch and its own epochs.
+    """
+    share = batch_size // len(counts)
+    symmetries = SYMMETRIES if augment else 1
+    patches, turns, first = [], [], 0
+    for domain, count in enumerate(counts):
+        items = count * symmetries
+        step = xp.asarray(step, xp.int32)
+        whole, rest = step // items, step % items  # keeps `position` within 32 bits
+        within = rest * share + xp.arange(share, dtype=xp.int32)
+        epoch = whole * share + within // items
+        item = permute(within % items, items, epoch, hash_words(seed, domain), xp=xp)
+        patches.append(first + item // symmetries)
+        turns.append(item % symmetries)
+        first += count
+    return xp.concatenate(patches), xp.concatenate(turns)
+
+
+def hash_words(*words: int) -> int:
+    """A 32-bit key from a few integers."""
+    state = 0x811C9DC5
+    for word in words:
+        for byte in int(word).to_bytes(8, "little", signed=True):
+            state = ((state ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return state
+
+
+def permute(index, size: int, epoch, key: int, *, xp=jnp):
+    """`index` under a permutation of `range(size)` that `key` and `epoch` choose.
+
+    A Feistel network permutes the next power of two; what lands outside is walked on until it is
+    inside, which keeps it a permutation of the range.
+    """
+    bits = max(2, math.ceil(math.log2(max(size, 2))))
+    mixed = _mix(epoch.astype(xp.uint32) * xp.uint32(GOLDEN_RATIO) + xp.uint32(key), xp)
+    start = _feistel(index.astype(xp.uint32), bits, mixed, xp)
+    limit = xp.uint32(size)
+
+    def walk(x):
+        return xp.where(x >= limit, _feistel(x, bits, mixed, xp), x)
+
+    if xp is np:
+        while (start >= limit).any():
+            start = walk(start)
+    else:
+        start = jax.lax.while_loop(lambda x: (x >= limit).any(), walk, start)
+    return start.astype(xp.int32)
+
+
+def _feistel(x, bits: int, key, xp):
+    low = bits // 2
+    left, right = x >> xp.uint32(low), x & xp.uint32((1 << low) - 1)
+    for i in range(ROUNDS):
+        salt = xp.uint32((GOLDEN_RATIO * (i + 1)) & 0xFFFFFFFF)
+        if i % 2:
+            left = left ^ (_mix(right + key + salt, xp) & xp.uint32((1 << (bits - low)) - 1))
+        else:
+            right = right ^ (_mix(left + key + salt, xp) & xp.uint32((1 << low) - 1))
+    return (left << xp.uint32(low)) | right
+
+
+def _mix(x, xp):
+    """A 32-bit integer hash with full avalanche."""
+    x = (x ^ (x >> xp.uint32(16))) * xp.uint32(0x7FEB352D)
+    x = (x ^ (x >> xp.uint32(15))) * xp.uint32(0x846CA68B)
+    return x ^ (x >> xp.uint32(16))
+
+
+def gather(patches: Patches, chosen: jax.Array) -> dict[str, jax.Array]:
+    """The stored pixels of the chosen patches, `b p p c` each, on the device."""
+    rows = patches.start[chosen][:, None] + patches.width[chosen][:, None] * jnp.arange(
+        patches.size, dtype=jnp.int32
+    )  # b p: the first pixel of each row
+
+    def cut(pixels):
+        def row(first):
+            return jax.lax.dynamic_slice_in_dim(pixels, first, patches.size)
+
+        return jax.vmap(jax.vmap(row))(rows)
+
+    return {name: cut(pixels) for name, pixels in patches.pixels.items()}
+
+
+def gather_on_host(patches: Patches, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """The same pixels, by numpy: for scenes that the device cannot hold."""
+    steps = np.arange(patches.size)
+    rows = patches.start[chosen][:, None] + patches.width[chosen][:, None] * steps
+    where = rows[:, :, None] + steps
+    return {name: np.asarray(pixels[where]) for name, pixels in patches.pixels.items()}
+
+
+def turn(x: jax.Array, symmetry: jax.Array) -> jax.Array:
+    """Each `p p c` of a batch under its own flip or rotation, 0 to 7."""
+    bit = symmetry[:, None, None, None]
+    x = jnp.where(bit & 1, x[:, ::-1], x)
+    x = jnp.where(bit & 2, x[:, :, ::-1], x)
+    return jnp.where(bit & 4, x.swapaxes(1, 2), x)

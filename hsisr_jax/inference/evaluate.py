@@ -1,0 +1,177 @@
+"""Test images through a network, scored: every image whole or in tiles, each counted once."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from hsisr_jax import metrics
+from hsisr_jax.data.batches import Recipe, of_image
+from hsisr_jax.data.scenes import Scene
+from hsisr_jax.inference.ensemble import over_symmetries
+from hsisr_jax.inference.tiles import in_tiles
+
+INPUTS = ("lr", "lms", "msi")  # what a network may read
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which conventions score an image, and how the network sees it."""
+
+    name: str = "sspsr"
+    data_range: float = 1.0
+    ratio: float = 4
+    tile: int = 0  # low-resolution pixels; 0: whole images
+    overlap: int = 8
+    batch: int = 8
+    self_ensemble: bool = False
+
+    def score(self, reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+        values = metrics.evaluate(
+            jnp.asarray(reference),
+            jnp.asarray(estimate),
+            protocol=self.name,
+            data_range=self.data_range,
+            ratio=self.ratio,
+        )
+        return {name: float(value) for name, value in values.items()}
+
+
+@dataclass
+class Evaluation:
+    """Scores per image and their means; `kept` holds the cubes of the first few images."""
+
+    images: list[dict] = field(default_factory=list)
+    kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def means(self, of: str) -> dict[str, float]:
+        rows = [image[of] for image in self.images if of in image]
+        return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} if rows else {}
+
+    def methods(self) -> list[str]:
+        return [key for key in (self.images[0] if self.images else {}) if key != "name"]
+
+    def to_json(self) -> dict:
+        """`test` and `bicubic` as the contract says, further baselines, and every image."""
+        extra = [m for m in self.methods() if m not in ("test", "bicubic")]
+        return {
+            **{m: self.means(m) for m in ("test", "bicubic") if m in self.methods()},
+            **({"baselines": {m: self.means(m) for m in extra}} if extra else {}),
+            "images": self.images,
+        }
+
+    def to_csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        keys = list(self.means(self.methods()[0])) if self.images else []
+        writer.writerow(["image", "method", *keys])
+        for image in self.images:
+            for method in self.methods():
+                writer.writerow([image["name"], method, *(image[method][key] for key in keys)])
+        for method in self.methods():
+            mean = self.means(method)
+            writer.writerow(["mean", method, *(mean[key] for key in keys)])
+        return text.getvalue()
+
+    def save_kept(self, folder: Path) -> None:
+        """The kept cubes for the report: `eval/<image>.npz`, float16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.npz"):
+            old.unlink()
+        for name, cubes in self.kept.items():
+            safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+            np.savez_compressed(folder / f"{safe}.npz", **cubes)
+
+
+def forward(module: nn.Module) -> Callable:
+    """The compiled network: `(variables, inputs) -> out`."""
+
+    @jax.jit
+    def apply(variables: dict, inputs: dict) -> dict:
+        return module.apply(variables, inputs, train=False)
+
+    return apply
+
+
+def super_resolve(
+    apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol, scale: int
+) -> np.ndarray:
+    """One image (`1 h w c`) to its super-resolved cube (`H W c`), whole or in tiles."""
+    inputs = {name: batch[name] for name in INPUTS if name in batch}
+
+    def run(cut: dict) -> jax.Array:
+        return apply(variables, cut)["sr"].astype(jnp.float32)
+
+    if protocol.self_ensemble:
+        run = over_symmetries(run)
+    side = next(iter(inputs.values())).shape[1:3]
+    if protocol.tile and protocol.tile < max(side):
+        whole = in_tiles(
+            run,
+            {name: np.asarray(x) for name, x in inputs.items()},
+            scale=scale,
+            tile=protocol.tile,
+            overlap=protocol.overlap,
+            batch=protocol.batch,
+        )
+        return whole[0]
+    return np.asarray(run(inputs)[0])
+
+
+def evaluate(
+    apply: Callable,
+    variables: Mapping,
+    scenes: list[Scene],
+    recipe: Recipe,
+    protocol: Protocol,
+    *,
+    baselines: Mapping[str, Callable[[dict], np.ndarray]] | None = None,
+    keep: int = 0,
+) -> Evaluation:
+    """Scores of the network, of bicubic upsampling where there is any, and of further baselines."""
+    result = Evaluation()
+    prepare = jax.jit(recipe)
+    for scene in scenes:
+        batch = prepare(of_image(scene.cubes, scene.normaliser, scene.domain))
+        batch = {name: x for name, x in batch.items() if x.ndim > 1}
+        hr = np.asarray(batch["hr"][0])
+        estimates = {"test": super_resolve(apply, variables, batch, protocol, recipe.scale)}
+        if "lms" in batch:
+            estimates["bicubic"] = np.asarray(batch["lms"][0])
+        for name, baseline in (baselines or {}).items():
+            estimates[name] = np.asarray(baseline(batch))
+        scores = {name: protocol.score(hr, x) for name, x in estimates.items()}
+        result.images.append({"name": scene.name, **scores})
+        if len(result.kept) < keep:
+            result.kept[scene.name] = _for_report(batch, estimates, scene)
+    return result
+
+
+def _for_report(batch: Mapping, estimates: Mapping, scene: Scene) -> dict[str, np.ndarray]:
+    cubes = {"hr": batch["hr"][0], "sr": estimates["test"]}
+    cubes |= {name: batch[name][0] for name in INPUTS if name in batch}
+    cubes = {name: np.asarray(x, np.float16) for name, x in cubes.items()}
+    if scene.wavelengths is not None:
+        cubes["wavelengths"] = scene.wavelengths
+    return cubes
+
+
+def table(evaluation: Evaluation, title: str = "ours") -> str:
+    """A small text table: a row a method, a column a score."""
+    methods = evaluation.methods()
+    means = {method: evaluation.means(method) for method in methods}
+    names = {"test": title}
+    head = ["", *means[methods[0]]]
+    rows = [[names.get(m, m), *(f"{v:.4f}" for v in means[m].values())] for m in methods]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in
+                  enumerate(zip(row, widths)))
+        for row in [head, *rows]
+    )  # fmt: skip

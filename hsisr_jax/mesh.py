@@ -1,0 +1,67 @@
+"""One mesh for every machine size, and the two rules that place arrays on it.
+
+`data`: copies of the network, each with its own part of the batch.
+`fsdp`: the same, with the parameters and their optimizer states cut over it as well.
+"""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from hsisr_jax.errors import UserError
+
+DATA, FSDP = "data", "fsdp"
+BATCH = P((DATA, FSDP))
+SMALL = 1024  # arrays of fewer elements are replicated
+
+
+def make(data: int = -1, fsdp: int = 1, devices: list | None = None) -> Mesh:
+    """A mesh of `data` x `fsdp` devices; -1 takes all that are left."""
+    devices = jax.devices() if devices is None else devices
+    if fsdp < 1 or data == 0 or data < -1:
+        raise UserError(f"mesh data={data}, fsdp={fsdp}: use positive sizes (data=-1: all devices)")
+    if data == -1:
+        data = max(len(devices) // fsdp, 1)
+    if data * fsdp > len(devices):
+        raise UserError(
+            f"the mesh needs {data} x {fsdp} devices and there are {len(devices)}: "
+            "set config.mesh.data and config.mesh.fsdp to fit"
+        )
+    grid = np.asarray(devices[: data * fsdp]).reshape(data, fsdp)
+    return Mesh(grid, (DATA, FSDP), axis_types=(AxisType.Auto,) * 2)
+
+
+def check_batch(mesh: Mesh, batch_size: int) -> None:
+    """A batch must divide over the devices."""
+    if batch_size < 1 or batch_size % mesh.size:
+        raise UserError(
+            f"batch size {batch_size} does not divide over {mesh.size} devices: "
+            f"use a multiple of {mesh.size}, or a smaller mesh (config.mesh.data)"
+        )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P())
+
+
+def batch(mesh: Mesh) -> NamedSharding:
+    """The first axis over all devices."""
+    return NamedSharding(mesh, BATCH)
+
+
+def parameter(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+    """The largest axis that divides over `fsdp`; small arrays stay whole."""
+    size = mesh.shape[FSDP]
+    if size == 1 or np.prod(shape, dtype=np.int64) < SMALL:
+        return replicated(mesh)
+    axes = [axis for axis, n in enumerate(shape) if n % size == 0]
+    if not axes:
+        return replicated(mesh)
+    chosen = max(axes, key=lambda axis: shape[axis])
+    return NamedSharding(mesh, P(*(FSDP if axis == chosen else None for axis in range(len(shape)))))
+
+
+def parameters(mesh: Mesh, tree):
+    """The rule above, for every leaf of a tree of arrays or shapes."""
+    return jax.tree.map(lambda leaf: parameter(mesh, leaf.shape), tree)

@@ -1,0 +1,280 @@
+"""Training, from a config to a report. `main.py` and the leaderboard call `train_and_evaluate`."""
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from hsisr_jax import mesh, metrics, report
+from hsisr_jax.checkpoints import WEIGHTS, Checkpoints, targets, write_text
+from hsisr_jax.data import scenes
+from hsisr_jax.errors import UserError
+from hsisr_jax.inference.baselines import least_squares
+from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
+from hsisr_jax.training import optimizers, setup
+from hsisr_jax.training.hooks import Interrupted, MetricsLog, Progress, Signals
+from hsisr_jax.training.state import TrainState
+from hsisr_jax.training.trainer import Trainer
+from hsisr_jax.training.workdir import Workdir
+
+TREES = ("params", "ema", "batch_stats", "constants", "opt_state", "counters")
+
+
+def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> dict:
+    """Trains what is left to train, evaluates, writes the report; returns `metrics.json`."""
+    with Workdir(workdir, config) as folder:
+        run = Run(config)
+        with run.checkpoints(folder.path) as checkpoints:
+            with Signals() as signals:
+                state = run.start(checkpoints)
+                state = run.fit(state, checkpoints, folder.path, signals)
+            state = run.select(state, checkpoints)
+        results, evaluation = run.test(state)
+        folder.write_json("metrics.json", results)
+        write_evaluation(folder.path, evaluation)
+        page = report.write([folder.path], folder.path / "report" / "index.html")
+        run.progress.say(f"{table(evaluation)}\nreport: {page}")
+    return results
+
+
+class Run:
+    """One configured experiment: its data, its network, how they are trained and scored."""
+
+    def __init__(self, config: ConfigDict | Mapping):
+        self.config = config = ConfigDict(config)
+        setup.backend(config)
+        self.progress = Progress(0, 0, config.batch_size)
+        self.data = scenes.load(config.data, progress=self.progress.note)
+        self.module = setup.model(config, self.data)
+        self.recipe = setup.recipe(config, self.data)
+        self.protocol = setup.protocol(config)
+        self.patching = {"patch": config.data.patch, "stride": config.data.stride}
+        self.validation = self.data.validation_scenes(config.scale, **self.patching)
+        self.apply = forward(self.module)
+        self.sign = 1 if metrics.higher_is_better(config.select_metric) else -1
+        self.seconds = 0.0
+
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        scored = self.config.eval_every and self.validation
+        return Checkpoints(
+            folder,
+            keep=self.config.keep_checkpoints,
+            metric=self.config.select_metric if scored else "",
+            higher_is_better=self.sign > 0,
+            say=self.progress.say,
+        )
+
+    def start(self, checkpoints: Checkpoints) -> TrainState:
+        """1. the workdir's latest checkpoint, 2. the weights of `config.init_from`, 3. scratch."""
+        config = self.config
+        patches = self.data.patches(config.scale, **self.patching)
+        epoch = patches.per_epoch(config.data.augment) / config.batch_size
+        self.steps = config.steps or math.ceil(config.epochs * epoch)
+        txs, self.rates = optimizers.build_all(config.optimizer.to_dict(), self.steps, epoch)
+        self.trainer = Trainer(
+            module=self.module,
+            step=setup.step(config, self.module, txs),
+            optimizers=txs,
+            recipe=self.recipe,
+            patches=patches,
+            mesh=mesh.make(**config.mesh),
+            seed=config.seed,
+            batch_size=config.batch_size,
+            augment=config.data.augment,
+            on_device=setup.fits_on_device(config, self.data),
+            ema=config.ema > 0,
+            adjust=self.module.zero_start if config.residual else lambda params: params,
+        )
+        if checkpoints.latest is not None:
+            self.progress.say(f"resuming at step {checkpoints.latest} from {checkpoints.folder}")
+            return self.restore(checkpoints, checkpoints.latest)
+        state = self.trainer.first_state()
+        return self.with_weights_of(config.init_from, state) if config.init_from else state
+
+    def restore(self, checkpoints: Checkpoints, step: int) -> TrainState:
+        """The whole state of a step, on this run's mesh."""
+        abstract = self.trainer.abstract_state()
+        asked = targets(trees(abstract), trees(self.trainer.shardings))
+        found = checkpoints.restore(step, asked)
+        counters = found.pop("counters")
+        return abstract.replace(**found, **counters)
+
+    def with_weights_of(self, workdir: str, state: TrainState) -> TrainState:
+        with Checkpoints(workdir, say=self.progress.say) as source:
+            if source.latest is None:
+                raise UserError(f"config.init_from: there is no checkpoint in {workdir}")
+            names = [name for name in WEIGHTS if name != "ema"]
+            here, placed = trees(state), trees(self.trainer.shardings)
+            asked = targets({n: here[n] for n in names}, {n: placed[n] for n in names})
+            weights = source.restore(source.best, asked)
+        average = jax.tree.map(lambda x: x.copy(), weights["params"]) if state.ema else {}
+        return state.replace(**weights, ema=average)
+
+    def fit(
+        self, state: TrainState, checkpoints: Checkpoints, folder: Path, signals: Signals
+    ) -> TrainState:
+        """Optimises to the last step; logs, validates and saves on the way."""
+        start, began = int(state.step), time.monotonic()
+        stops = self.stops(start)
+        if not stops:
+            return state
+        progress = self.progress = Progress(self.steps, start, self.config.batch_size)
+        progress.say(self.describe(state))
+        patience = Patience(self.config.patience, self.sign, self.config.select_metric)
+        with MetricsLog(folder, start) as log:
+            for stop, (source, n) in zip(stops, self.trainer.sources(start, stops)):
+                if stop == stops[0]:
+                    progress.say("compiling the training step ...")
+                    progress.say(f"compiled in {self.trainer.compile(state, source):.1f} s")
+                    progress.restart_clock(start)
+                with self.profiled(stop == stops[-1]):
+                    state, scalars = self.trainer.advance(state, source, n)
+                if self.due(stop, self.config.log_every):
+                    self.log(log, stop, scalars, state)
+                    self.check_streak(state, folder)
+                scores = None
+                if self.due(stop, self.config.eval_every) and self.validation:
+                    scores = self.validate(log, stop, state)
+                ending = signals.asked(stop) or patience.is_over(scores)
+                if scores or ending or self.due(stop, self.config.checkpoint_every):
+                    checkpoints.save(stop, trees(state), scores)
+                if ending:
+                    break
+        checkpoints.wait()
+        self.seconds = time.monotonic() - began
+        if signals.received:
+            progress.say(f"stopped at step {int(state.step)}: run the same command to resume")
+            raise Interrupted(signals.received)
+        return state
+
+    def stops(self, start: int) -> list[int]:
+        """Steps at which a dispatch ends: every few steps, and wherever something is due."""
+        config = self.config
+        every = config.steps_per_call or (1 if jax.default_backend() == "cpu" else 10)
+        periods = [every, config.log_every, config.eval_every, config.checkpoint_every]
+        found = {self.steps}
+        for period in filter(None, periods):
+            found |= set(range(period, self.steps, period))
+        return sorted(step for step in found if step > start)
+
+    def due(self, step: int, every: int) -> bool:
+        return step == self.steps or bool(every) and step % every == 0
+
+    def describe(self, state: TrainState) -> str:
+        count = sum(x.size for x in jax.tree.leaves(state.params))
+        place = "device" if self.trainer.on_device else "host"
+        grid = " x ".join(f"{name} {n}" for name, n in self.trainer.mesh.shape.items())
+        return (
+            f"{self.config.model.name} x{self.config.scale}, {count:,} parameters; "
+            f"{sum(self.trainer.patches.counts)} patches of {self.trainer.patches.size} on the "
+            f"{place}; {jax.device_count()} x {jax.devices()[0].device_kind}, mesh {grid}"
+        )
+
+    def profiled(self, last: bool):
+        """A profiler trace of the last dispatch, where asked for."""
+        return (
+            jax.profiler.trace(self.config.profile)
+            if self.config.profile and last
+            else (nullcontext())
+        )
+
+    def log(self, log: MetricsLog, step: int, scalars: dict, state: TrainState) -> None:
+        values = {name: float(x) for name, x in jax.device_get(scalars).items()}
+        rates = {name: float(rate(step)) for name, rate in self.rates.items()}
+        rates = {"learning_rate" if n == "model" else f"learning_rate_{n}": r
+                 for n, r in rates.items()}  # fmt: skip
+        speed = self.progress.rate(step)
+        row = {**values, **rates, "examples_per_second": speed, "skipped": int(state.skipped)}
+        log.write("train", step, row)
+        self.progress.update(step, {"loss": values["loss"], **rates}, force=step == self.steps)
+
+    def check_streak(self, state: TrainState, folder: Path) -> None:
+        """Too many steps in a row without a finite loss: the run cannot recover by itself."""
+        streak = int(state.streak)
+        if 0 < self.config.max_bad_streak <= streak:
+            last = int(state.step) - 1
+            text = f'{{"first": {last - streak + 1}, "last": {last}, "seed": {self.config.seed}}}\n'
+            write_text(folder / "bad_steps.json", text)
+            raise UserError(
+                f"the loss was not finite for {streak} steps in a row, up to step {last} (noted "
+                "in bad_steps.json; the last checkpoint is good): lower the learning rate or set "
+                "config.optimizer.clip"
+            )
+
+    def validate(self, log: MetricsLog, step: int, state: TrainState) -> dict[str, float]:
+        found = evaluate(self.apply, state.averaged, self.validation, self.recipe, self.protocol)
+        means = found.means("test")
+        log.write("eval", step, means)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        self.progress.say(f"step {step}: validation {shown}")
+        self.progress.restart_clock(step)
+        return means
+
+    def select(self, state: TrainState, checkpoints: Checkpoints) -> TrainState:
+        """The last step, or the best one by `config.select_metric`."""
+        if self.config.select == "last" or checkpoints.best in (None, int(state.step)):
+            return state
+        if self.config.select != "best":
+            raise UserError(f"config.select {self.config.select!r}: use last or best")
+        self.progress.say(f"evaluating step {checkpoints.best}, the best one")
+        return self.restore(checkpoints, checkpoints.best)
+
+    def test(self, state: TrainState) -> tuple[dict, Evaluation]:
+        """Scores on the test images, and all that describes them."""
+        config = self.config
+        baselines = {}
+        if self.data.msi_bands:
+            baselines["least_squares"] = least_squares(self.data.train)
+        evaluation = evaluate(
+            self.apply,
+            state.averaged,
+            self.data.test_images(config.scale),
+            self.recipe,
+            self.protocol,
+            baselines=baselines,
+            keep=config.eval.images_kept,
+        )
+        facts = {
+            "protocol": metrics.conventions(self.protocol.name)
+            | {"data_range": self.protocol.data_range, "ratio": self.protocol.ratio},
+            "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
+            "steps": int(state.step),
+            "skipped": int(state.skipped),
+            "seconds": round(self.seconds, 2),
+            "seed": config.seed,
+        }
+        return evaluation.to_json() | facts, evaluation
+
+
+class Patience:
+    """Ends a run after too many evaluations without a better one; 0 waits for ever."""
+
+    def __init__(self, limit: int, sign: int, metric: str):
+        self.limit, self.sign, self.metric = limit, sign, metric
+        self.best, self.waited = -math.inf, 0
+
+    def is_over(self, scores: dict[str, float] | None) -> bool:
+        if scores is None:
+            return False
+        value = self.sign * scores[self.metric]
+        self.waited = 0 if value > self.best else self.waited + 1
+        self.best = max(value, self.best)
+        return 0 < self.limit <= self.waited
+
+
+def trees(state: TrainState) -> dict:
+    """What a checkpoint holds, by name."""
+    counters = {"step": state.step, "skipped": state.skipped, "streak": state.streak}
+    return {name: getattr(state, name) for name in TREES[:-1]} | {"counters": counters}
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """`metrics.csv` and the cubes that the report shows."""
+    if jax.process_index() == 0:
+        write_text(folder / "metrics.csv", evaluation.to_csv())
+        evaluation.save_kept(folder / "eval")

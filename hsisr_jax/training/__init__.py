@@ -1,0 +1,5 @@
+"""Steps, optimizers, state and the loop's parts. The table of steps is what configs choose from."""
+
+from hsisr_jax.training.steps import make_step
+
+STEPS = {"supervised": make_step}

@@ -1,0 +1,106 @@
+"""From a config to the parts of a run."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from hsisr_jax import degrade, losses, models
+from hsisr_jax.data import augment
+from hsisr_jax.data.batches import Recipe
+from hsisr_jax.data.scenes import Dataset
+from hsisr_jax.errors import UserError
+from hsisr_jax.inference.evaluate import Protocol
+from hsisr_jax.models.residual import BicubicResidual
+from hsisr_jax.training import STEPS
+from hsisr_jax.training.steps import Step
+
+CACHE = Path("~/.cache/hsisr_jax/xla").expanduser()
+
+
+def backend(config: ConfigDict) -> None:
+    """Compilation cache in the user's folder, and reproducible kernels where asked for."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(CACHE))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if config.precision not in ("float32", "bfloat16"):
+        raise UserError(f"config.precision {config.precision!r}: use float32 or bfloat16")
+
+
+def model(config: ConfigDict, data: Dataset) -> nn.Module:
+    """The network for this dataset: band counts come from the data unless the config gives them."""
+    options = config.model.to_dict()
+    name = options.pop("name")
+    fields = _fields(name)
+    derived = {"scale": config.scale, "bands": data.bands, "msi_bands": data.msi_bands}
+    for key, value in derived.items():
+        if key in fields and value is not None:
+            options.setdefault(key, value)
+    if options.get("bands", data.bands) != data.bands:
+        raise UserError(
+            f"config.model.bands is {options['bands']} and {data.name} has {data.bands} bands: "
+            "leave config.model.bands out, or choose another dataset"
+        )
+    network = models.create(name, **options)
+    return BicubicResidual(network) if config.residual else network
+
+
+def _fields(name: str) -> set[str]:
+    cls = type(models.create(name))
+    return set(inspect.signature(cls).parameters)
+
+
+def recipe(config: ConfigDict, data: Dataset) -> Recipe:
+    """How patches become batches: spatial degradation, or none for multispectral input."""
+    options = config.data.degradation.to_dict()
+    name = options.pop("name")
+    if name == "psf" and "kernel" not in options and "psf" in data.extras:
+        options["kernel"] = data.extras["psf"]
+    degradation = None if name == "none" else degrade.create(name, scale=config.scale, **options)
+    return Recipe(
+        degrade=degradation,
+        scale=config.scale,
+        floor=data.floor,
+        augmentations=tuple(
+            augment.create(name, **options)
+            for name, options in config.data.augmentations.to_dict().items()
+        ),
+        domains=data.domains,
+    )
+
+
+def protocol(config: ConfigDict) -> Protocol:
+    options = config.eval.to_dict()
+    options.pop("images_kept")
+    options["ratio"] = options["ratio"] or config.scale
+    return Protocol(name=options.pop("protocol"), **options)
+
+
+def step(config: ConfigDict, module: nn.Module, optimizers: Mapping) -> Step:
+    """The optimisation step that `config.training` names."""
+    if config.training not in STEPS:
+        raise UserError(f"config.training {config.training!r} is unknown: use {' or '.join(STEPS)}")
+    options = config.loss.to_dict()
+    loss = losses.create(options.pop("name"), **options)
+    return STEPS[config.training](
+        module,
+        loss,
+        optimizers,
+        precision=config.precision,
+        ema_decay=config.ema,
+        remat=config.remat,
+    )
+
+
+def fits_on_device(config: ConfigDict, data: Dataset) -> bool:
+    """Whether the training scenes live on the device."""
+    placement = config.data.placement
+    if placement not in ("auto", "device", "host"):
+        raise UserError(f"config.data.placement {placement!r}: use auto, device or host")
+    if placement == "auto":
+        return data.nbytes() <= config.data.memory_gb * 2**30
+    return placement == "device"

@@ -1,0 +1,103 @@
+"""One optimisation step: `step(state, batch, key) -> (state, scalars)`, pure."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from hsisr_jax.training.state import TrainState, join, split
+
+Step = Callable[[TrainState, dict, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_step(
+    module: nn.Module,
+    loss: Callable,
+    optimizers: Mapping[str, optax.GradientTransformation],
+    *,
+    precision: str = "float32",
+    ema_decay: float = 0.0,
+    remat: bool = False,
+) -> Step:
+    """The supervised step; with paired optimizers each updates its own part of the parameters.
+
+    A step whose loss or gradient is not finite changes nothing but its counters.
+    """
+
+    def objective(params, state: TrainState, batch, key):
+        params = cast(params, precision)
+        variables = {"params": params, "batch_stats": state.batch_stats, **state.constants}
+
+        def forward(variables, inputs):
+            return module.apply(
+                variables,
+                inputs,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+
+        forward = jax.checkpoint(forward) if remat else forward
+        out, updates = forward(variables, cast(batch, precision))
+        total, terms = loss(cast(out, "float32"), batch)
+        return total, (terms, updates.get("batch_stats", state.batch_stats))
+
+    def step(state: TrainState, batch: dict, key: jax.Array):
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (total, (terms, stats)), grads = gradient(state.params, state, batch, key)
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(total) & jnp.isfinite(norm)
+        new = apply_gradients(state, grads, optimizers, total, ema_decay)
+        new = new.replace(batch_stats=stats)
+        scalars = {"loss": total, "gradient_norm": norm, **terms}
+        return keep_if_finite(finite, new, state), scalars
+
+    return step
+
+
+def apply_gradients(
+    state: TrainState, grads: dict, optimizers: Mapping, value: jax.Array, ema_decay: float
+) -> TrainState:
+    """Every group's update, and the average of the weights."""
+    params, gradients = split(state.params, optimizers), split(grads, optimizers)
+    opt_state = {}
+    for name, tx in optimizers.items():
+        updates, opt_state[name] = tx.update(
+            gradients[name], state.opt_state[name], params[name], value=value
+        )
+        params[name] = optax.apply_updates(params[name], updates)
+    joined = join(params)
+    return state.replace(
+        params=joined, opt_state=opt_state, ema=average(state.ema, joined, state.step, ema_decay)
+    )
+
+
+def average(ema: dict, params: dict, step: jax.Array, decay: float) -> dict:
+    """An exponential average that starts as a plain one, so that the first values weigh little."""
+    if not ema:
+        return ema
+    rate = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, p: a + (1 - rate) * (p - a), ema, params)
+
+
+def keep_if_finite(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    """`new` where all went well, else `old` with the failure counted; the step always moves on."""
+    chosen = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    return chosen.replace(
+        step=old.step + 1,
+        skipped=old.skipped + jnp.where(finite, 0, 1),
+        streak=jnp.where(finite, 0, old.streak + 1),
+    )
+
+
+def cast(tree, precision: str):
+    """Floating leaves in the compute type; the rest as they are."""
+    dtype = jnp.dtype(precision)
+
+    def leaf(x):
+        is_float = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+        return x.astype(dtype) if is_float else x
+
+    return jax.tree.map(leaf, tree)

@@ -1,0 +1,161 @@
+"""Everything that a run compiles: placement, the first state, and many steps per dispatch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from hsisr_jax import mesh as meshes
+from hsisr_jax.data.batches import Draw, Recipe, draw, draw_on_host
+from hsisr_jax.data.host import prefetch
+from hsisr_jax.data.sampler import Patches
+from hsisr_jax.training import state as states
+from hsisr_jax.training.state import TrainState
+from hsisr_jax.training.steps import Step
+
+
+@dataclass
+class Trainer:
+    """Runs `step` on batches of `patches`, on the device's own copy of them or from the host."""
+
+    module: nn.Module
+    step: Step
+    optimizers: dict
+    recipe: Recipe
+    patches: Patches
+    mesh: Mesh
+    seed: int
+    batch_size: int
+    augment: bool
+    on_device: bool
+    ema: bool
+    adjust: Callable[[dict], dict] = lambda params: params
+
+    def __post_init__(self):
+        meshes.check_batch(self.mesh, self.batch_size)
+        self._key = jax.random.key(self.seed)
+        self._place = partial(jax.lax.with_sharding_constraint, shardings=meshes.batch(self.mesh))
+        self.shardings = jax.tree.map(
+            lambda leaf: meshes.parameter(self.mesh, leaf.shape), self.abstract_state()
+        )
+        if self.on_device:
+            self.patches = put(self.patches, meshes.replicated(self.mesh))
+        self._advance = self._many_steps()
+        self._compiled: Callable = self._advance
+        self._previous: dict = {}
+
+    def sample_batch(self) -> dict:
+        """Shapes of one batch, for initialisation."""
+        return jax.eval_shape(
+            lambda: self.recipe(
+                draw(self.patches, self.seed, 0, self.batch_size, augment=self.augment), self._key
+            )
+        )
+
+    def _create(self, key: jax.Array) -> TrainState:
+        batch = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), self.sample_batch())
+        return states.create(
+            self.module, self.optimizers, batch, key, ema=self.ema, adjust=self.adjust
+        )
+
+    def abstract_state(self) -> TrainState:
+        return jax.eval_shape(self._create, self._key)
+
+    def first_state(self) -> TrainState:
+        """The state at step 0, created where it will stay."""
+        return jax.jit(self._create, out_shardings=self.shardings)(self._key)
+
+    def _many_steps(self) -> Callable:
+        """`(state, source, n) -> (state, means of the scalars over the steps that counted)`."""
+
+        def batch_of(source, state: TrainState, i):
+            if self.on_device:
+                drawn = draw(
+                    source,
+                    self.seed,
+                    state.step,
+                    self.batch_size,
+                    augment=self.augment,
+                    place=self._place,
+                )
+            else:
+                drawn = jax.tree.map(lambda x: x[i], source)
+            key = jax.random.fold_in(self._key, state.step)
+            return jax.tree.map(self._place, self.recipe(drawn, key)), jax.random.fold_in(key, 1)
+
+        def advance(state: TrainState, source, n):
+            _, shapes = jax.eval_shape(lambda s: self.step(s, *batch_of(source, s, 0)), state)
+
+            def body(i, carry):
+                state, totals = carry
+                skipped = state.skipped
+                state, scalars = self.step(state, *batch_of(source, state, i))
+                good = state.skipped == skipped
+                scalars |= {"good": good.astype(jnp.float32)}
+                return state, jax.tree.map(lambda t, x: t + jnp.where(good, x, 0), totals, scalars)
+
+            totals = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+            state, totals = jax.lax.fori_loop(0, n, body, (state, totals | {"good": 0.0}))
+            good = jnp.maximum(totals.pop("good"), 1)
+            return state, jax.tree.map(lambda t: t / good, totals)
+
+        whole = meshes.replicated(self.mesh)
+        return jax.jit(advance, donate_argnums=0, out_shardings=(self.shardings, whole))
+
+    def compile(self, state: TrainState, source) -> float:
+        """Compiles for this source; returns the seconds that it took."""
+        began = time.monotonic()
+        self._compiled = self._advance.lower(state, source, np.int32(1)).compile()
+        return time.monotonic() - began
+
+    def advance(self, state: TrainState, source, n: int) -> tuple[TrainState, dict]:
+        """`n` steps in one dispatch; at most one dispatch waits behind another."""
+        jax.block_until_ready(self._previous)
+        state, self._previous = self._compiled(state, source, np.int32(n))
+        return state, self._previous
+
+    def sources(self, start: int, stops: list[int]):
+        """What each dispatch reads: `(source, n)` for the steps between the stops."""
+        counts = np.diff([start, *stops]).tolist()
+        if self.on_device:
+            yield from ((self.patches, n) for n in counts)
+            return
+        most = max(counts, default=1)
+        firsts = np.cumsum([start, *counts[:-1]]).tolist()
+        sizes = dict(zip(firsts, counts))
+
+        def make(first: int) -> tuple[Draw, int]:
+            n = sizes[first]
+            steps = [first + min(i, n - 1) for i in range(most)]  # one shape: one compilation
+            return self._stack(steps), n
+
+        yield from prefetch(make, firsts)
+
+    def _stack(self, steps: list[int]) -> Draw:
+        """Draws of several steps, each process making its own part of every batch."""
+        share = self.batch_size // jax.process_count()
+        part = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+        drawn = [
+            draw_on_host(
+                self.patches, self.seed, step, self.batch_size, augment=self.augment, part=part
+            )
+            for step in steps
+        ]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *drawn)
+        sharding = jax.sharding.NamedSharding(
+            self.mesh, jax.sharding.PartitionSpec(None, *meshes.BATCH)
+        )
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), stacked)
+
+
+def put(tree, sharding):
+    """Host arrays, the same on every process, onto the mesh."""
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), tree
+    )

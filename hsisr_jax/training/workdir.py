@@ -1,0 +1,156 @@
+"""The folder of one run: its config, what it ran on, its metrics; one process at a time."""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from hsisr_jax.checkpoints import write_text
+from hsisr_jax.errors import UserError
+
+# what may change between the runs of one workdir without making it another experiment
+FREE = {
+    "steps", "epochs", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "profile",
+    "patience", "steps_per_call", "mesh", "max_bad_streak", "eval", "data.dir", "data.manual_dir",
+    "data.placement", "data.memory_gb",
+}  # fmt: skip
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy")
+
+
+class Workdir:
+    """Opened by a run for itself alone; `files` of it are written beside and renamed."""
+
+    def __init__(self, path: str | os.PathLike, config: ConfigDict | Mapping):
+        self.path = Path(path).resolve()
+        self.config = as_dict(config)
+        self._lock = None
+
+    def __enter__(self) -> "Workdir":
+        if jax.process_index() == 0:
+            self._claim()
+            self._check_config()
+            self.write_json("config.json", self.config)
+            self.write_json("environment.json", environment())
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._lock:
+            self._lock.close()
+
+    def write_json(self, name: str, value: Any) -> None:
+        if jax.process_index() == 0:
+            write_text(self.path / name, json.dumps(value, indent=1) + "\n")
+
+    def _claim(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the workdir {self.path}: {error.strerror}; choose another"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is using the workdir {self.path}: wait for it or choose another"
+            ) from None
+
+    def _check_config(self) -> None:
+        if not (self.path / "config.json").exists():
+            return
+        before = read_config(self.path)
+        changed = [key for key in differences(before, self.config) if not _is_free(key)]
+        if changed:
+            shown = ", ".join(
+                f"{key} ({_at(before, key)!r} there, {_at(self.config, key)!r} now)"
+                for key in changed[:3]
+            )
+            raise UserError(
+                f"the workdir {self.path} belongs to another config: {shown}; "
+                "choose another --workdir"
+            )
+
+
+def read_config(workdir: str | os.PathLike) -> dict:
+    """The config that a workdir was made with."""
+    path = Path(workdir) / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no config.json in {workdir}: is it the workdir of a run?") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} does not hold a config")
+    return config
+
+
+def as_dict(config: ConfigDict | Mapping) -> dict:
+    """Plain JSON types, so that a config compares equal to itself read back."""
+    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    return json.loads(json.dumps(plain))
+
+
+def differences(a: Mapping, b: Mapping, prefix: str = "") -> list[str]:
+    """Dotted keys at which two configs differ."""
+    found = []
+    for key in sorted(set(a) | set(b)):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(prefix + key)
+    return found
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+
+
+def _at(config: Mapping, key: str) -> Any:
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    return config
+
+
+def environment() -> dict:
+    """Versions, hardware and the commit, as a result needs to be understood later."""
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "hardware": f"{jax.device_count()} x {device.device_kind} ({device.platform}), "
+        f"{os.cpu_count()} cores, {platform.machine()}",
+        "processes": jax.process_count(),
+        "commit": _commit(),
+        "command": " ".join(sys.argv),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    folder = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(folder)]
+        options = {"capture_output": True, "text": True, "timeout": 10}
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], **options).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], **options).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return f"{commit} with changes" if commit and changed else commit or "unknown"
