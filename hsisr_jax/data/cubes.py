@@ -1,0 +1,236 @@
+"""Raw scenes on their way into a dataset: windows, checks, statistics, exact storage types.
+
+Everything works in blocks of rows, so that a scene larger than memory can be prepared. Plain numpy.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hsisr_jax.data.splits import Region
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta, open_scene
+
+BLOCK_BYTES = 64 << 20  # one stored example; TFDS needs several times as much while it writes
+NEGATIVE = ("error", "keep", "clip")
+
+
+class Cube(Protocol):
+    """What a scene reader gives: sizes, and windows of (rows, columns, all bands)."""
+
+    height: int
+    width: int
+    bands: int
+    dtype: np.dtype
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray: ...
+
+
+class ArrayCube:
+    """A cube in memory."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.height, self.width, self.bands = array.shape
+        self.dtype = array.dtype
+
+    def read(self, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        return self.array[rows or slice(None), cols or slice(None)]
+
+
+@dataclass(frozen=True)
+class RawScene:
+    """A whole scene as published. `extras(block, rows, cols)` gives what is stored beside it.
+
+    `block` is as stored, with all bands, and what is simulated from it has the same units;
+    `origin` is where a scene that is itself a cut (a published tile) lies in the larger one.
+    """
+
+    name: str
+    cube: Cube
+    meta: SceneMeta = field(default_factory=SceneMeta)
+    gsd: float = np.nan
+    domain: int = 0
+    origin: tuple[int, int] = (0, 0)
+    extras: Callable[[np.ndarray, slice, slice], Mapping[str, np.ndarray]] | None = None
+    negative: str = "error"
+    fill: float | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.cube.height, self.cube.width
+
+    def read(self, rows: tuple[int, int], cols: tuple[int, int]) -> np.ndarray:
+        """All bands of a window in the file's dtype; what must not be there is an error."""
+        block = np.asarray(self.cube.read(slice(*rows), slice(*cols)))
+        if self.fill is not None:
+            block = self._filled(block)
+        if block.dtype.kind == "f" and not np.isfinite(block).all():
+            row, col, band = np.argwhere(~np.isfinite(block))[0]
+            raise UserError(
+                f"scene '{self.name}' has NaN or infinity at row {rows[0] + row}, column "
+                f"{cols[0] + col}, band {band} (from 0); crop it away or give config.data.fill"
+            )
+        if self.negative != "keep" and block.dtype.kind in "if" and block.min(initial=0) < 0:
+            return self._without_negatives(block, rows, cols)
+        return block
+
+    def _filled(self, block: np.ndarray) -> np.ndarray:
+        holes = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
+        if self.meta.nodata is not None:
+            holes |= block == self.meta.nodata
+        return np.where(holes, np.asarray(self.fill).astype(block.dtype), block)
+
+    def _without_negatives(self, block: np.ndarray, rows, cols) -> np.ndarray:
+        if self.negative == "clip":
+            return np.maximum(block, 0)
+        row, col, band = np.argwhere(block < 0)[0]
+        raise UserError(
+            f"scene '{self.name}' has negative values (first at row {rows[0] + row}, column "
+            f"{cols[0] + col}, band {band}); give config.data.negative='clip' or 'keep'"
+        )
+
+    def physical(self, block: np.ndarray) -> np.ndarray:
+        return block * self.meta.scale + self.meta.offset
+
+
+@dataclass
+class Statistics:
+    """Smallest, largest and mean value, in physical units."""
+
+    minimum: float = np.inf
+    maximum: float = -np.inf
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, block: np.ndarray, raw: RawScene) -> None:
+        if block.size:
+            self.minimum = min(self.minimum, float(raw.physical(block.min().astype(float))))
+            self.maximum = max(self.maximum, float(raw.physical(block.max().astype(float))))
+            self.total += float(raw.physical(block.mean(dtype=float))) * block.size
+            self.count += block.size
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count if self.count else np.nan
+
+    def merge(self, other: "Statistics") -> "Statistics":
+        return Statistics(
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            self.total + other.total,
+            self.count + other.count,
+        )
+
+
+def row_blocks(rows: tuple[int, int], row_bytes: int) -> list[tuple[int, int]]:
+    """Cuts rows into blocks of at most BLOCK_BYTES."""
+    step = max(BLOCK_BYTES // max(row_bytes, 1), 1)
+    return [(start, min(start + step, rows[1])) for start in range(rows[0], rows[1], step)]
+
+
+def scan(
+    raw: RawScene,
+    window: tuple[tuple[int, int], tuple[int, int]],
+    regions: Iterable[Region],
+    bands: slice,
+) -> tuple[Statistics, list[Statistics]]:
+    """One pass over a window of a scene: its statistics and those of the regions inside it."""
+    regions = list(regions)
+    whole, parts = Statistics(), [Statistics() for _ in regions]
+    (top, bottom), (left, right) = window
+    row_bytes = (right - left) * raw.cube.bands * raw.cube.dtype.itemsize
+    for r0, r1 in row_blocks((top, bottom), row_bytes):
+        block = raw.read((r0, r1), (left, right))[..., bands]
+        whole.add(block, raw)
+        for region, part in zip(regions, parts):
+            rows = slice(max(region.rows[0] - r0, 0), max(region.rows[1] - r0, 0))
+            part.add(block[rows, region.cols[0] - left : region.cols[1] - left], raw)
+    return whole, parts
+
+
+def stored(block: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
+    """The same values in the dataset's dtype; a value that would change is an error."""
+    dtype = np.dtype(dtype)
+    if block.dtype == dtype:
+        return np.ascontiguousarray(block)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        inside = block.min(initial=0) >= limits.min and block.max(initial=0) <= limits.max
+        if not inside or (block.dtype.kind == "f" and not (block == np.round(block)).all()):
+            raise UserError(
+                f"{where}: the values are not the sensor's whole numbers ({dtype}), so this is a "
+                f"re-scaled copy ({block.dtype}, {block.min():.6g} to {block.max():.6g}); "
+                "use the published file"
+            )
+    with np.errstate(over="ignore"):
+        result = block.astype(dtype)
+    if dtype.kind == "f" and not np.isfinite(result).all():
+        raise UserError(f"{where}: values up to {np.abs(block).max():.3g} do not fit {dtype}")
+    return np.ascontiguousarray(result)
+
+
+def storage_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype in which values of a user's file are stored."""
+    dtype = np.dtype(dtype).newbyteorder("=")
+    if dtype.kind == "b":
+        return np.dtype("uint8")
+    if dtype.kind not in "iuf":
+        raise UserError(f"a scene of {dtype} values cannot be used; store real numbers")
+    return np.dtype("float32") if dtype.itemsize == 8 or dtype.kind == "f" else dtype
+
+
+def check_shape(cube: Cube, expected: tuple[int | None, int | None, int | None], path: Path):
+    """Wrong band counts and swapped axes, named as such."""
+    found = (cube.height, cube.width, cube.bands)
+    if all(want in (None, got) for want, got in zip(expected, found)):
+        return
+    text = "x".join("?" if want is None else str(want) for want in expected)
+    problem = "has another size"
+    if expected[2] not in (None, found[2]) and found[:2] == tuple(expected[:2]):
+        problem = f"has {found[2]} bands"
+    elif sorted(found) == sorted(want or 0 for want in expected):
+        problem = "has its axes in another order"
+    raise UserError(
+        f"{path}: {problem}: {found[0]}x{found[1]}x{found[2]} (rows, columns, bands) instead of "
+        f"{text}; use the published file"
+    )
+
+
+def open_cube(
+    path: Path,
+    expected: tuple[int | None, int | None, int | None],
+    *,
+    variable: str | None = None,
+):
+    """A scene reader for a published file, checked against the size that it should have."""
+    reader = open_scene(path, variable=variable)
+    check_shape(reader, expected, path)
+    return reader
+
+
+def pixel_matrix(values: np.ndarray, height: int, width: int, where: str) -> np.ndarray:
+    """(bands, pixels), pixels running down the columns as MATLAB counts -> (rows, columns, bands).
+
+    Reading the pixels row by row instead gives the mirrored scene.
+    """
+    if values.ndim != 2 or values.shape[1] != height * width:
+        raise UserError(
+            f"{where}: shape {values.shape} is not (bands, {height}*{width} pixels); "
+            "use the published file"
+        )
+    return values.reshape(len(values), width, height).transpose(2, 1, 0)
+
+
+def band_means(ranges: Iterable[tuple[int, int]]) -> Callable[..., dict[str, np.ndarray]]:
+    """Extras: an MSI whose bands are plain means of bands [first, end), counted from 0."""
+    ranges = tuple(ranges)
+
+    def simulate(block: np.ndarray, rows: slice, cols: slice) -> dict[str, np.ndarray]:
+        means = [block[..., a:b].mean(axis=-1, dtype=np.float64) for a, b in ranges]
+        return {"msi": np.stack(means, axis=-1).astype(np.float32)}
+
+    return simulate
