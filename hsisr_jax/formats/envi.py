@@ -198,12 +198,14 @@ def _map_info(meta: SceneMeta) -> dict[str, str]:
 
 def _named(wkt: str) -> tuple[str, list[str], str]:
     """Name and tail of `map info` for a reference system, and its WKT in Esri's dialect."""
+    from rasterio import Env
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
-        crs = CRS.from_wkt(wkt)
-        esri, code = crs.to_wkt(version="WKT1_ESRI"), crs.to_epsg() or 0
+        with Env():
+            crs = CRS.from_wkt(wkt)
+            esri, code = crs.to_wkt(version="WKT1_ESRI"), crs.to_epsg() or 0
     except (CRSError, ValueError):
         return "Arbitrary", [], wkt
     if 32601 <= code <= 32660 or 32701 <= code <= 32760:

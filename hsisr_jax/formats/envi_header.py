@@ -223,13 +223,15 @@ def from_wkt(wkt: str) -> str:
     """WKT out of Esri's dialect, with its EPSG code, where rasterio knows it."""
     if not wkt:
         return ""
+    from rasterio import Env
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
-        crs = CRS.from_wkt(wkt, morph_from_esri_dialect=True)
-        code = crs.to_epsg()
-        return (CRS.from_epsg(code) if code else crs).to_wkt()
+        with Env():  # without one GDAL prints its own complaints
+            crs = CRS.from_wkt(wkt, morph_from_esri_dialect=True)
+            code = crs.to_epsg()
+            return (CRS.from_epsg(code) if code else crs).to_wkt()
     except (CRSError, ValueError):
         return wkt
 
