@@ -1,0 +1,246 @@
+// The pictures of one scene, synchronised; the spectra of the pixel under the pointer.
+
+const MAPS = {
+  error: {title: "Error", unit: "", long: "root mean square over bands"},
+  angle: {title: "Spectral angle", unit: "°", long: "degrees to the true spectrum"},
+};
+
+class Explorer {
+  constructor(root, scenes) {
+    this.scenes = scenes;
+    this.root = root;
+    this.dirty = {};
+    this.stage = html("div", {className: "stage"});
+    this.status = html("p", {className: "note", role: "status"});
+    const entries = scenes.map((scene, i) => html("option", {value: i}, scene.name));
+    this.chooser = html("select", {}, ...entries);
+    this.chooser.addEventListener("change", () => this.open(Number(this.chooser.value)));
+    this.bar = html("div", {className: "toolbar"});
+    root.append(this.bar, this.status, this.stage, keysHelp());
+    root.addEventListener("keydown", (event) => this.key(event));
+    new ResizeObserver(() => this.schedule("view")).observe(root);
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.schedule("view"));
+  }
+
+  async open(index) {
+    const scene = this.scenes[index];
+    this.scene = scene;
+    this.ready = false;
+    this.root.dataset.state = "reading";
+    this.stage.classList.add("busy");
+    const cubes = [], maps = [];
+    for (const [i, layer] of scene.layers.entries()) {
+      this.status.textContent = `Reading ${i + 1} of ${scene.layers.length} cubes…`;
+      cubes.push(await Cube.load(layer, scene.groups[layer.group]));
+      maps.push({error: layer.error && await inflate(layer.error), angle: layer.angle && await inflate(layer.angle)});
+      if (this.scene !== scene) return;
+    }
+    this.hidden = scene.hidden ? await inflate(scene.hidden) : null;
+    if (this.scene !== scene) return;
+    this.cubes = cubes;
+    this.maps = maps;
+    this.mapPictures = maps.map((pair) => Object.fromEntries(Object.keys(MAPS).map((kind) => [kind, pair[kind]
+      && drawMap(pair[kind], scene.width, scene.height, kind, scene[`${kind}_scale`])])));
+    this.truth = scene.layers.findIndex((layer) => layer.role === "truth");
+    this.main = this.truth >= 0 ? this.truth : 0;
+    this.view = new View(scene.height, scene.width);
+    this.mode = "colour";
+    this.band = scene.rgb[0];
+    this.rgb = [...scene.rgb];
+    this.split = 0.5;
+    this.order = [...Array(scene.bands).keys()];
+    if (scene.wavelengths) this.order.sort((a, b) => scene.wavelengths[a] - scene.wavelengths[b]);
+    const place = scene.places?.[0];
+    this.pin = place ? [place.row, place.column] : [scene.height >> 1, scene.width >> 1];
+    this.status.textContent = "";
+    this.stage.classList.remove("busy");
+    this.build();
+    this.ready = true;
+    this.root.dataset.state = "ready";
+    this.schedule("pictures", "view", "spectra");
+  }
+
+  build() {
+    this.panels = [];
+    buildToolbar(this);
+    const parts = [];
+    if (this.scene.layers.length > 1) parts.push(buildGrid(this));
+    parts.push(html("div", {className: "pair"}, buildSwipe(this), buildSpectra(this)));
+    const judged = this.scene.layers.filter((layer) => layer.psnr);
+    const charts = html("div", {className: "charts two"});
+    if (judged.length) parts.push(charts);
+    parts.push(storageNote(this));
+    this.stage.replaceChildren(...parts);
+    this.psnrChart = null;
+    if (judged.length) buildJudgement(this, charts, judged);
+  }
+
+  panel(host, pictures, options = {}) {
+    const panel = new Panel(this.view, pictures, options);
+    panel.canvas.style.aspectRatio = `${Math.min(2.2, Math.max(0.6, this.scene.width / this.scene.height))}`;
+    listen(panel, {
+      hover: (pixel) => { this.hover = pixel; this.schedule("view", "spectra"); },
+      pin: (pixel) => this.select(...pixel),
+      view: () => this.schedule("view"),
+      focused: () => document.activeElement?.tagName === "CANVAS" && this.root.contains(document.activeElement),
+    });
+    host.append(panel.canvas);
+    this.panels.push(panel);
+    return panel;
+  }
+
+  schedule(...what) {
+    for (const name of what) this.dirty[name] = true;
+    if (this.frame || !this.ready) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      const {pictures, view, spectra} = this.dirty;
+      this.dirty = {};
+      if (pictures) this.drawPictures();
+      if (pictures || view) {
+        for (const panel of this.panels) panel.measure();
+        for (const panel of this.panels) panel.draw(this.pin, this.hover);
+      }
+      if (pictures || spectra) this.drawSpectra();
+    });
+  }
+
+  drawPictures() {
+    const {scene} = this;
+    const bands = this.mode === "colour" ? this.rgb : [this.band, this.band, this.band];
+    this.pictures = this.cubes.map((cube) => {
+      if (cube.bands === scene.bands) {
+        return drawBands(cube, bands, bands.map((b) => scene.low[b]), bands.map((b) => scene.high[b]), this.hidden);
+      }
+      const own = cube.bands >= 3 ? [2, 1, 0] : [0, 0, 0];
+      const stretches = own.map((band) => ownStretch(cube, band));
+      return drawBands(cube, own, stretches.map((s) => s[0]), stretches.map((s) => s[1]), null);
+    });
+    this.bandInput.value = this.band;
+    this.bandLabel.textContent = this.bandText(this.band);
+    this.rgbInputs.forEach((input, i) => { input.value = this.rgb[i] + 1; });
+    this.root.dataset.mode = this.mode;
+    for (const radio of this.modeInputs) radio.checked = radio.value === this.mode;
+    this.bandInput.setAttribute("aria-valuetext", this.bandText(this.band));
+    const marks = this.bandMarks();
+    if (this.psnrChart) this.psnrChart.set({...this.psnrChart.spec, marks});
+  }
+
+  bandMarks() {
+    const at = (band, css) => ({x: this.bandX(band), band: true, css});
+    if (this.mode === "band") return [at(this.band, "var(--ink)")];
+    return this.rgb.map((band, i) => at(band, ["#d33", "#2a2", "#36d"][i]));
+  }
+
+  bandX(band) { return this.scene.wavelengths ? this.scene.wavelengths[band] : band + 1; }
+
+  bandText(band) {
+    const wave = this.scene.wavelengths;
+    const name = this.scene.band_numbers ? this.scene.band_numbers[band] : band + 1;
+    return `band ${name} of ${this.scene.band_numbers ? this.scene.band_numbers.at(-1) : this.scene.bands}`
+      + (wave ? ` · ${format(wave[band], 5)} nm` : "");
+  }
+
+  // Spectrum of a layer at a pixel of the scene's grid; null where there is none.
+  spectrum(index, row, column) {
+    const cube = this.cubes[index];
+    if (this.hidden?.[row * this.scene.width + column]) return null;
+    const at = (place, from, to) => Math.min(to - 1, Math.floor((place + 0.5) * to / from));
+    return cube.spectrum(at(row, this.scene.height, cube.height), at(column, this.scene.width, cube.width));
+  }
+
+  drawSpectra() {
+    const {scene} = this;
+    const [row, column] = this.hover ?? this.pin;
+    const shown = scene.layers.map((layer, i) => ({layer, i}))
+      .filter(({layer, i}) => this.cubes[i].bands === scene.bands && layer.role !== "input");
+    const spectra = new Map(shown.map(({i}) => [i, this.spectrum(i, row, column)]));
+    const line = ({layer, i}, minus) => ({name: layer.label, role: layer.role, colour: layer.colour,
+      ...withGaps(this, spectra.get(i), minus && spectra.get(this.truth))});
+    this.spectraChart.set({
+      title: `Spectra at row ${row * scene.stride}, column ${column * scene.stride}`,
+      unit: scene.wavelengths ? "wavelength (nm)" : "band",
+      series: shown.map((entry) => line(entry)), marks: this.bandMarks(),
+    });
+    if (this.residualChart) {
+      this.residualChart.set({
+        title: "Difference to the truth", unit: scene.wavelengths ? "wavelength (nm)" : "band", quiet: true,
+        series: shown.filter(({i}) => i !== this.truth).map((entry) => line(entry, true)), marks: this.bandMarks(),
+      });
+      this.fillReadout(row, column);
+    }
+    this.root.dataset.row = row;
+    this.root.dataset.column = column;
+    if (!this.hover) [this.rowInput.value, this.columnInput.value] = [row * scene.stride, column * scene.stride];
+  }
+
+  fillReadout(row, column) {
+    const {scene} = this;
+    const at = row * scene.width + column;
+    scene.layers.forEach((layer, i) => {
+      if (!this.readout[i]) return;
+      for (const [kind, cell] of Object.entries(this.readout[i])) {
+        const level = this.maps[i][kind][at];
+        const top = scene[`${kind}_scale`].stored;
+        cell.textContent = `${level === 255 ? "≥ " : ""}${format((level * top) / 255, 3)}${MAPS[kind].unit}`;
+      }
+    });
+  }
+
+  select(row, column) {
+    const {scene} = this;
+    this.pin = [Math.min(scene.height - 1, Math.max(0, row)), Math.min(scene.width - 1, Math.max(0, column))];
+    this.view.reveal(...this.pin);
+    this.schedule("view", "spectra");
+  }
+
+  setBand(band) {
+    this.band = Math.min(this.scene.bands - 1, Math.max(0, band));
+    this.mode = "band";
+    this.schedule("pictures");
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    this.schedule("pictures");
+  }
+
+  zoom(factor) {
+    this.view.zoomAt(factor, this.pin[1] + 0.5, this.pin[0] + 0.5);
+    this.schedule("view");
+  }
+
+  key(event) {
+    const typing = ["INPUT", "SELECT"].includes(event.target.tagName) || event.target.getAttribute("role") === "slider";
+    if (!this.ready || typing || event.altKey || event.ctrlKey || event.metaKey) return;
+    const step = event.shiftKey ? 10 : 1;
+    const move = (rows, columns) => { this.hover = null; this.select(this.pin[0] + rows * step, this.pin[1] + columns * step); };
+    const actions = {
+      ArrowUp: () => move(-1, 0), ArrowDown: () => move(1, 0),
+      ArrowLeft: () => move(0, -1), ArrowRight: () => move(0, 1),
+      "[": () => this.setBand(this.band - 1), "]": () => this.setBand(this.band + 1),
+      "{": () => this.setBand(this.band - 10), "}": () => this.setBand(this.band + 10),
+      c: () => this.setMode(this.mode === "colour" ? "band" : "colour"),
+      x: () => this.exchange?.(),
+      "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5),
+      0: () => { this.view.fit(); this.schedule("view"); },
+    };
+    if (!actions[event.key]) return;
+    event.preventDefault();
+    actions[event.key]();
+  }
+}
+
+// Points in the order of wavelength, with a break where bands are missing.
+function withGaps(explorer, values, minus) {
+  const x = [], y = [];
+  if (!values) return {x, y};
+  const places = explorer.order.map((band) => explorer.bandX(band));
+  const usual = (places.at(-1) - places[0]) / Math.max(1, places.length - 1);
+  explorer.order.forEach((band, i) => {
+    if (i && places[i] - places[i - 1] > 4 * usual) { x.push(places[i]); y.push(null); }
+    x.push(places[i]);
+    y.push(values[band] - (minus ? minus[band] : 0));
+  });
+  return {x, y};
+}

@@ -1,0 +1,239 @@
+"""One scene seen by several methods: the pictures of a page, from the runs' test images."""
+
+import base64
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.report import pictures, spectra
+from hsisr_jax.report.runs import Run, arrays, number
+
+NAMES = {"hr": "truth", "lms": "bicubic", "lr": "input", "msi": "multispectral input"}
+ORDER = ("input", "baseline", "run", "cube", "truth")  # from left to right
+LEAD = 6.0  # share of the budget of the first scene, against 1 of each further one
+
+
+@dataclasses.dataclass
+class Layer:
+    """One cube of a scene. Roles: `truth`, `input`, `baseline`, `run`, `cube`."""
+
+    label: str
+    role: str
+    cube: np.ndarray  # h w c
+    colour: int = 0
+
+
+@dataclasses.dataclass
+class Scene:
+    name: str
+    layers: list[Layer]
+    data_range: float = 1.0
+    wavelengths: np.ndarray | None = None  # nm
+    abundance: list[tuple[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    hidden: np.ndarray | None = None  # h w, pixels without data
+    stride: int = 1  # every n-th pixel of the file is shown
+    band_numbers: Sequence[int] | None = None  # of the file, where bands were left out
+
+    @property
+    def truth(self) -> Layer | None:
+        return next((layer for layer in self.layers if layer.role == "truth"), None)
+
+
+def gather(runs: Sequence[Run], *, limit: int) -> tuple[list[Scene], int]:
+    """Scenes of all runs, and how many were left out. The same truth makes the same scene."""
+    scenes: list[Scene] = []
+    names = list(dict.fromkeys(path.stem for run in runs for path in run.images))
+    for name in names[:limit]:
+        same: list[Scene] = []
+        for index, run in enumerate(runs):
+            path = next((path for path in run.images if path.stem == name), None)
+            if path is None:
+                continue
+            data = arrays(path)
+            for key in ("hr", "sr"):
+                if key not in data or data[key].ndim != 3 or data[key].dtype.kind not in "fiu":
+                    raise UserError(f"{path} lacks the array {key} (h, w, c); evaluate again")
+            if data["hr"].shape != data["sr"].shape:
+                raise UserError(f"{path}: hr and sr differ in shape; evaluate the run again")
+            _add(same, name, run, index, data)
+        scenes += same
+    return scenes, max(0, len(names) - limit)
+
+
+def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping[str, Any]) -> None:
+    scene = next((scene for scene in scenes if _equal(scene.truth.cube, data["hr"])), None)
+    if scene is None:
+        title = f"{name} ({run.name})" if scenes else name
+        wavelengths = _nanometres(data.get("wavelengths"), data["hr"].shape[-1])
+        data_range = number(run.protocol.get("data_range")) or 1.0
+        scene = Scene(title, [Layer(NAMES["hr"], "truth", data["hr"])], data_range, wavelengths)
+        scenes.append(scene)
+    ratio = data["hr"].shape[0] / data["lr"].shape[0] if _is_cube(data.get("lr")) else None
+    for key, role in (("lr", "input"), ("msi", "input"), ("lms", "baseline")):
+        cube = data.get(key)
+        if not _is_cube(cube) or (key == "lms" and cube.shape != data["hr"].shape):
+            continue
+        alike = [layer for layer in scene.layers if layer.label.startswith(NAMES[key])]
+        if not any(_equal(layer.cube, cube) for layer in alike):
+            label = NAMES[key] + (f" ×{ratio:g}" if alike and ratio else "")
+            scene.layers.append(Layer(label, role, cube))
+    scene.layers.append(Layer(run.name, "run", data["sr"], index % 6))
+    if _is_cube(data.get("abundance")):
+        scene.abundance.append((run.name, data["abundance"]))
+
+
+def _is_cube(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype.kind in "fiu"
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
+        return False
+    rows = slice(None, None, max(1, a.shape[0] // 32))
+    a, b = a[rows].astype(np.float32), b[rows].astype(np.float32)
+    return bool(np.nanmax(np.abs(a - b), initial=0) <= 2e-3 * np.nanmax(np.abs(a), initial=1e-6))
+
+
+def _nanometres(wavelengths: np.ndarray | None, bands: int) -> np.ndarray | None:
+    if wavelengths is None or wavelengths.shape != (bands,):
+        return None
+    wavelengths = wavelengths.astype(np.float64)
+    if not np.isfinite(wavelengths).all():
+        return None
+    return wavelengths * 1000 if wavelengths.max() < 100 else wavelengths
+
+
+def describe(
+    scenes: Sequence[Scene], budget: float, store: Callable[[bytes], str]
+) -> list[dict[str, Any]]:
+    """Scenes as JSON; `store` takes the bytes of an array and names the place where they are."""
+    weights = [_weight(scene) * (LEAD if i == 0 else 1) for i, scene in enumerate(scenes)]
+    total = sum(weights) or 1.0
+    return [_describe(s, budget * w / total, store) for s, w in zip(scenes, weights)]
+
+
+def _weight(scene: Scene) -> float:
+    return float(sum(layer.cube.shape[0] * layer.cube.shape[1] for layer in scene.layers))
+
+
+def _describe(scene: Scene, budget: float, store: Callable[[bytes], str]) -> dict[str, Any]:
+    scene.layers.sort(key=lambda layer: ORDER.index(layer.role))
+    main = scene.truth or scene.layers[0]
+    height, width, bands = main.cube.shape
+    for layer in scene.layers:
+        layer.cube = _finite(layer.cube)
+    inputs = [layer for layer in scene.layers if layer.role in ("input", "baseline")]
+    reference = next((layer for layer in inputs if layer.cube.shape[-1] == bands), main)
+    low, high = pictures.stretch(_shown(reference.cube, scene.hidden))
+    rgb, true_colour = pictures.colour_bands(bands, scene.wavelengths)
+    out: dict[str, Any] = {
+        "name": scene.name,
+        "height": height,
+        "width": width,
+        "bands": bands,
+        "wavelengths": None if scene.wavelengths is None else _short(scene.wavelengths, 2),
+        "rgb": rgb,
+        "true_colour": true_colour,
+        "low": _short(low),
+        "high": _short(high),
+        "stretch_from": reference.label,
+        "stride": scene.stride,
+        "band_numbers": scene.band_numbers,
+        "hidden": None if scene.hidden is None else store(pictures.quantise(scene.hidden, 1.0)),
+        "layers": [{"label": l.label, "role": l.role, "colour": l.colour} for l in scene.layers],
+    }
+    maps_size = _add_maps(scene, out, store)
+    _add_cubes(scene, out, max(0.25 * budget, budget - maps_size), store)
+    out["abundance"] = [
+        {"title": title, "images": [_picture(cube[..., m]) for m in range(cube.shape[-1])]}
+        for title, cube in scene.abundance
+    ]
+    return out
+
+
+def _add_maps(scene: Scene, out: dict[str, Any], store: Callable[[bytes], str]) -> int:
+    """Error and angle maps, per-band figures, histograms and places to look at."""
+    truth = scene.truth
+    judged = {i: l for i, l in enumerate(scene.layers) if l.role in ("baseline", "run")}
+    if truth is None or not judged:
+        return 0
+    found = {
+        i: pictures.compare(truth.cube, layer.cube, scene.data_range) for i, layer in judged.items()
+    }
+    size = 0
+    for kind in ("error", "angle"):
+        shown, stored = pictures.ceiling([maps[kind] for maps in found.values()])
+        out[f"{kind}_scale"] = {"shown": shown, "stored": stored}
+        for i, maps in found.items():
+            data = pictures.quantise(maps[kind], stored)
+            size += len(data)
+            out["layers"][i][kind] = store(data)
+    edges, shares = pictures.histogram({str(i): maps["angle"] for i, maps in found.items()})
+    out["angle_edges"] = _short(edges)
+    for i, maps in found.items():
+        out["layers"][i]["psnr"] = [v if np.isfinite(v) else None for v in _short(maps["psnr"])]
+        out["layers"][i]["angle_shares"] = _short(shares[str(i)])
+        out["layers"][i]["rmse"] = float(np.sqrt(np.square(maps["error"], dtype=np.float64).mean()))
+        out["layers"][i]["mean_angle"] = float(maps["angle"].mean())
+    first = next((i for i, layer in judged.items() if layer.role == "run"), next(iter(judged)))
+    places = pictures.notable(found[first]["angle"], found[first]["error"])
+    out["places"] = [{"name": n, "row": r, "column": c} for n, (r, c) in places.items()]
+    return size
+
+
+def _add_cubes(scene: Scene, out: dict, budget: float, store: Callable[[bytes], str]) -> None:
+    """Cubes by band count: those that share a count share a basis."""
+    indexed = sorted(enumerate(scene.layers), key=lambda pair: pair[1].cube.shape[-1])
+    total = _weight(scene)
+    out["groups"] = []
+    for _, members in itertools.groupby(indexed, key=lambda pair: pair[1].cube.shape[-1]):
+        cubes = {str(i): layer.cube for i, layer in members}
+        pixels = sum(cube.shape[0] * cube.shape[1] for cube in cubes.values())
+        group = spectra.pack(cubes, budget=budget * pixels / total)
+        out["groups"].append(
+            {
+                "mean": _short(group.mean),
+                "basis": [_short(vector) for vector in group.basis],
+                "step": group.step,
+                "span": group.span,
+            }
+        )
+        for key, cube in group.cubes.items():
+            out["layers"][int(key)] |= {
+                "group": len(out["groups"]) - 1,
+                "height": cube.height,
+                "width": cube.width,
+                "data": store(cube.data),
+                "predicted": [int(flag) for flag in cube.predicted],
+                "rms": cube.rms,
+                "worst": cube.worst,
+            }
+
+
+def _finite(cube: np.ndarray) -> np.ndarray:
+    if cube.dtype.kind != "f" or np.isfinite(cube).all():
+        return cube
+    return np.nan_to_num(cube, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _shown(cube: np.ndarray, hidden: np.ndarray | None) -> np.ndarray:
+    if hidden is None or hidden.all() or hidden.shape != cube.shape[:2]:
+        return cube
+    return cube[~hidden][:, None]
+
+
+def _short(values: Any, digits: int | None = None) -> list[float]:
+    """Numbers as short as JSON can hold them without a visible change."""
+    array = np.asarray(values, np.float64)
+    if digits is not None:
+        return np.round(array, digits).tolist()
+    return [float(f"{value:.7g}") for value in array.ravel()]
+
+
+def _picture(plane: np.ndarray) -> str:
+    top = float(np.nanmax(plane, initial=0.0)) or 1.0
+    return base64.b64encode(pictures.png(plane.astype(np.float32) / max(top, 1.0))).decode()

@@ -1,0 +1,256 @@
+"""The tables of a page, as HTML: every text that comes from a file is escaped here."""
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hsisr_jax.report.runs import Run, flat, number
+
+HIGHER = {"PSNR", "MPSNR", "SSIM", "MSSIM", "CC", "CrossCorrelation", "UIQI"}
+LOWER = {"SAM", "ERGAS", "RMSE", "SID", "APPSA", "MARE", "DD", "MAE", "MSE"}
+DECIMALS = {"PSNR": 2, "MPSNR": 2, "SAM": 3, "ERGAS": 3}
+UNITS = {"PSNR": "dB", "MPSNR": "dB"}
+
+Row = tuple[str, str, Mapping[str, Any]]  # label, CSS class, metric values
+
+
+def escape(text: Any) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def direction(key: str) -> int:
+    """+1 where more is better, -1 where less is, 0 where the report does not judge."""
+    return 1 if key in HIGHER else -1 if key in LOWER else 0
+
+
+def arrow(key: str) -> str:
+    names = {1: ("↑", "higher is better"), -1: ("↓", "lower is better")}
+    if direction(key) == 0:
+        return ""
+    sign, title = names[direction(key)]
+    return f' <span class="arrow" title="{title}">{sign}</span>'
+
+
+def value_text(key: str, value: Any) -> str:
+    value = number(value)
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞" if value < 0 else "NaN"
+    if value and abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return f"{value:.{DECIMALS.get(key, 4)}f}"
+
+
+def headline(runs: Sequence[Run]) -> str:
+    """One card a run: its first quality figure and its spectral angle, against bicubic."""
+    cards = "".join(_card(run, index) for index, run in enumerate(runs))
+    return f'<div class="cards">{cards}</div>'
+
+
+def metrics(runs: Sequence[Run]) -> str:
+    """Means over the test images. Runs that were measured alike share a table."""
+    parts = []
+    for group in _alike(runs):
+        rows = _mean_rows(group, runs)
+        images = group[0].metrics.get("images") or []
+        count = f" · mean over {len(images)} image{'s' * (len(images) != 1)}" if images else ""
+        caption = f"{_protocol(group[0])}{count}"
+        parts.append(_table(rows, caption, extra=[_costs(run) for run in group]))
+        if len(images) > 1:
+            parts.append(_image_table(group, runs))
+    return "".join(parts) or '<p class="note">No run has been evaluated yet.</p>'
+
+
+def configs(runs: Sequence[Run]) -> str:
+    """What differs between the runs, and every setting of each."""
+    settings = [flat(run.config) for run in runs]
+    keys = list(dict.fromkeys(key for setting in settings for key in setting))
+    different = [key for key in keys if len({_text(setting.get(key)) for setting in settings}) > 1]
+    parts = []
+    if len(runs) > 1:
+        parts.append(_columns(different, settings, runs, "Settings that differ"))
+    title = f"All {len(keys)} settings"
+    parts.append(
+        f"<details><summary>{title}</summary>{_columns(keys, settings, runs, title)}</details>"
+    )
+    return "".join(parts) if keys else '<p class="note">No config.json.</p>'
+
+
+def environments(runs: Sequence[Run]) -> str:
+    settings = []
+    for run in runs:
+        fields = flat(run.environment)
+        settings.append({key.removeprefix("versions."): value for key, value in fields.items()})
+    keys = list(dict.fromkeys(key for setting in settings for key in setting))
+    if not keys:
+        return '<p class="note">No environment.json.</p>'
+    return _columns(keys, settings, runs, "Versions and hardware")
+
+
+def description(fields: Mapping[str, Any]) -> str:
+    """Facts about one file, as a two-column table."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
+        for key, value in fields.items()
+    )
+    return f'<div class="scroll"><table class="settings"><tbody>{rows}</tbody></table></div>'
+
+
+def _part(source: Run | Mapping, key: str) -> Mapping[str, Any]:
+    tree = source.metrics if isinstance(source, Run) else source
+    value = tree.get(key) if isinstance(tree, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _card(run: Run, index: int) -> str:
+    test, bicubic = _part(run, "test"), _part(run, "bicubic")
+    keys = [key for key in ("MPSNR", "PSNR", "SAM") if key in test]
+    figures = "".join(_figure(key, test[key], bicubic.get(key)) for key in keys)
+    facts = [_fact(run, "parameters"), _fact(run, "steps"), _duration(run)]
+    if number(run.metrics.get("seed")) is not None:
+        facts.append(f"seed {run.metrics['seed']}")
+    state = "" if test else '<p class="note">not evaluated yet</p>'
+    return (
+        f'<article class="card run-{index % 6}"><h3>{escape(run.name)}</h3>'
+        f'<div class="figures">{figures}</div>{state}'
+        f'<p class="facts">{" · ".join(fact for fact in facts if fact)}</p></article>'
+    )
+
+
+def _figure(key: str, value: Any, reference: Any) -> str:
+    value, reference = number(value), number(reference)
+    change = ""
+    if value is not None and reference is not None and math.isfinite(value - reference):
+        good = (value - reference) * direction(key) > 0
+        difference = f"{value - reference:+.2f}".replace("-", "−")
+        kind = "better" if good else "worse"
+        change = f'<span class="{kind}">{difference} against bicubic</span>'
+    return (
+        f'<div class="figure"><span class="key">{escape(key)}</span>'
+        f'<span class="value">{value_text(key, value)}<small> {UNITS.get(key, "")}</small></span>'
+        f"{change}</div>"
+    )
+
+
+def _fact(run: Run, key: str) -> str:
+    value = number(run.metrics.get(key))
+    return "" if value is None else f"{value:,.0f} {key}".replace(",", "\u202f")
+
+
+def _duration(run: Run) -> str:
+    seconds = number(run.metrics.get("seconds"))
+    if seconds is None:
+        return ""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _costs(run: Run) -> tuple[str, str]:
+    millions = number(run.metrics.get("parameters"))
+    text = "" if millions is None else f"{millions / 1e6:.2f} M"
+    return text, _duration(run)
+
+
+def _alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs with the same conventions, images and bicubic figures, so that rows are comparable."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if not _part(run, "test"):
+            continue
+        names = [_part({"i": image}, "i").get("name") for image in run.metrics.get("images") or []]
+        rounded = {key: value_text(key, v) for key, v in _part(run, "bicubic").items()}
+        key = json.dumps([run.protocol, names, rounded], sort_keys=True, default=str)
+        groups.setdefault(key, []).append(run)
+    return list(groups.values())
+
+
+def _protocol(run: Run) -> str:
+    facts = dict(run.protocol)
+    name = facts.pop("name", None)
+    words = [f"Protocol {escape(name)}"] if name else ["Test metrics"]
+    words += [f"{escape(k.replace('_', ' '))} {escape(_text(v))}" for k, v in facts.items()]
+    return " · ".join(words)
+
+
+def _reference_rows(tree: Mapping[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    if _part(tree, "bicubic"):
+        rows.append(("bicubic", "bicubic", tree["bicubic"]))
+    for name, values in _part(tree, "baselines").items():
+        if isinstance(values, Mapping) and name != "bicubic":
+            rows.append((str(name), "baseline", values))
+    return rows
+
+
+def _mean_rows(group: Sequence[Run], runs: Sequence[Run]) -> list[Row]:
+    own = [(run.name, f"run-{runs.index(run) % 6}", _part(run, "test")) for run in group]
+    return _reference_rows(group[0].metrics) + own
+
+
+def _table(rows: Sequence[Row], caption: str, *, extra: Sequence[tuple[str, str]] = ()) -> str:
+    """Rows of metrics with the best of each column in bold; costs beside the last rows."""
+    keys = list(dict.fromkeys(key for _, _, values in rows for key in values))
+    best = {key: _best(key, [values.get(key) for _, _, values in rows]) for key in keys}
+    wide = any(any(cost) for cost in extra)
+    head = "".join(f'<th scope="col">{escape(key)}{arrow(key)}</th>' for key in keys)
+    head += '<th scope="col">parameters</th><th scope="col">time</th>' if wide else ""
+    costs = [("", "")] * (len(rows) - len(extra)) + list(extra)
+    body = []
+    for (label, kind, values), cost in zip(rows, costs):
+        cells = "".join(_cell(key, values.get(key), best[key]) for key in keys)
+        cells += "".join(f"<td>{text or '–'}</td>" for text in cost) if wide else ""
+        head_cell = f'<th scope="row"><i class="swatch"></i>{escape(label)}</th>'
+        body.append(f'<tr class="{kind}">{head_cell}{cells}</tr>')
+    return (
+        f'<div class="scroll"><table class="metrics"><caption>{caption}</caption>'
+        f'<thead><tr><th scope="col">method</th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _best(key: str, values: Sequence[Any]) -> str | None:
+    """The best value as it is printed, so that what looks equal is bold alike."""
+    known = [v for v in map(number, values) if v is not None and not math.isnan(v)]
+    if direction(key) == 0 or len(known) < 2:
+        return None
+    return value_text(key, max(known) if direction(key) > 0 else min(known))
+
+
+def _cell(key: str, value: Any, best: str | None) -> str:
+    text = value_text(key, value)
+    return f'<td class="best"><b>{text}</b></td>' if text == best else f"<td>{text}</td>"
+
+
+def _image_table(group: Sequence[Run], runs: Sequence[Run]) -> str:
+    parts = []
+    for index, image in enumerate(group[0].metrics["images"]):
+        rows = _reference_rows(image)
+        for run in group:
+            values = _part(run.metrics["images"][index], "test")
+            rows.append((run.name, f"run-{runs.index(run) % 6}", values))
+        parts.append(_table(rows, escape(image.get("name", index))))
+    return f"<details><summary>Image by image</summary>{''.join(parts)}</details>"
+
+
+def _columns(
+    keys: Sequence[str], settings: Sequence[Mapping], runs: Sequence[Run], title: str
+) -> str:
+    head = "".join(f'<th scope="col">{escape(run.name)}</th>' for run in runs)
+    body = "".join(
+        f'<tr><th scope="row">{escape(key)}</th>'
+        + "".join(f"<td>{escape(_text(setting.get(key)))}</td>" for setting in settings)
+        + "</tr>"
+        for key in keys
+    )
+    return (
+        f'<div class="scroll"><table class="settings"><caption>{escape(title)}</caption>'
+        f'<thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,153 @@
+"""`python -m hsisr_jax.view scene.hdr --output=scene.html`: one cube on a page.
+
+The same page as the report's, with one picture: zoom, bands, and the spectrum of the pixel under
+the pointer. A large scene is thinned to every n-th pixel while it is read, in bounded memory.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta, SceneReader, open_scene
+from hsisr_jax.report import page, tables
+from hsisr_jax.report.scenes import Layer, Scene
+
+SIDE = 1024  # pixels shown, at most, along a side
+VALUES = 80_000_000  # numbers held in memory, at most
+STRIP = 8_000_000  # numbers read at a time
+
+
+def write(
+    scene: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    *,
+    variable: str | None = None,
+    megabytes: float = 20.0,
+) -> Path:
+    """Writes a page about the cube in the file `scene`, and returns its path."""
+    path = Path(scene)
+    with open_scene(path, variable=variable) as reader:
+        shown, facts = _read(reader)
+    shown.name = path.name
+    sections = [
+        page.Section("pictures", "Picture and spectra", page.explorer()),
+        page.Section("file", "File", tables.description(facts)),
+    ]
+    html = page.build(path.name, path.name, sections, {}, [shown], megabytes=megabytes)
+    return page.save(html, path.with_suffix(".html") if output is None else output)
+
+
+def _read(reader: SceneReader) -> tuple[Scene, dict[str, Any]]:
+    meta, bands = reader.meta, reader.bands
+    good = np.arange(bands)
+    if meta.bad_bands is not None and not meta.bad_bands.all():
+        good = np.flatnonzero(~meta.bad_bands)
+    size = reader.height * reader.width * len(good)
+    stride = max(-(-max(reader.height, reader.width) // SIDE), int(np.ceil((size / VALUES) ** 0.5)))
+    stored = _thinned(reader, good, stride)  # h w c
+    hidden = _hidden(stored, meta)
+    cube = stored.astype(np.float32)
+    if (meta.scale, meta.offset) != (1.0, 0.0):
+        cube = cube * np.float32(meta.scale) + np.float32(meta.offset)
+    if hidden is not None:
+        cube[hidden] = cube[~hidden].mean(0) if not hidden.all() else 0.0
+    scene = Scene(
+        "",
+        [Layer("cube", "cube", cube)],
+        wavelengths=None if meta.wavelengths is None else np.asarray(meta.wavelengths)[good],
+        hidden=hidden,
+        stride=stride,
+        band_numbers=[int(band) + 1 for band in good] if len(good) < bands else None,
+    )
+    return scene, _facts(reader, good, stride, cube if hidden is None else cube[~hidden])
+
+
+def _thinned(reader: SceneReader, good: np.ndarray, stride: int) -> np.ndarray:
+    rows = max(1, STRIP // max(1, reader.width * reader.bands))
+    rows = max(stride, rows // stride * stride)  # strips start on a row that is shown
+    strips = [
+        np.ascontiguousarray(reader.read(slice(top, top + rows))[::stride, ::stride][..., good])
+        for top in range(0, reader.height, rows)
+    ]
+    cube = np.concatenate(strips)
+    if cube.dtype.kind not in "fiu":
+        raise UserError(f"{reader.path} holds {cube.dtype} values; only real numbers can be shown")
+    return cube
+
+
+def _hidden(stored: np.ndarray, meta: SceneMeta) -> np.ndarray | None:
+    hidden = np.zeros(stored.shape[:2], bool)
+    if stored.dtype.kind == "f":
+        hidden |= ~np.isfinite(stored).all(-1)
+    if meta.nodata is not None and np.isfinite(meta.nodata):
+        hidden |= (stored == meta.nodata).all(-1)
+    return hidden if hidden.any() else None
+
+
+def _facts(
+    reader: SceneReader, good: np.ndarray, stride: int, values: np.ndarray
+) -> dict[str, Any]:
+    meta = reader.meta
+    facts = {
+        "size": f"{reader.height} rows × {reader.width} columns × {reader.bands} bands",
+        "stored as": reader.dtype,
+    }
+    if values.size:
+        facts["values"] = f"{values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}"
+    if stride > 1:
+        facts["shown"] = f"one in {stride} rows and columns"
+    if meta.wavelengths is not None:
+        waves = np.asarray(meta.wavelengths)
+        facts["wavelengths"] = f"{waves.min():.6g} to {waves.max():.6g} nm"
+    if len(good) < reader.bands:
+        facts["bad bands, not shown"] = reader.bands - len(good)
+    if (meta.scale, meta.offset) != (1.0, 0.0):
+        facts["scale"] = f"value = stored × {meta.scale:g} + {meta.offset:g}"
+    if meta.transform is not None:
+        a, b, left, d, e, top = meta.transform
+        facts["pixel size"] = f"{np.hypot(a, d):g} × {np.hypot(b, e):g}"
+        facts["top-left corner"] = f"{left:.10g}, {top:.10g}"
+    named = {
+        "no-data value": meta.nodata,
+        "units": meta.units,
+        "sensor": meta.sensor,
+        "description": meta.description,
+        "coordinate system": meta.crs,
+        **dict(meta.extra or {}),
+    }
+    return facts | {key: value for key, value in named.items() if value not in (None, "")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m hsisr_jax.view", description="Show a hyperspectral scene on an HTML page."
+    )
+    parser.add_argument("scene", help="a scene in any format that the library reads")
+    parser.add_argument("--output", help="the page (default: the scene's name, .html)")
+    parser.add_argument("--variable", help="the array to show, where a file holds several")
+    parser.add_argument(
+        "--megabytes", type=float, default=20.0, help="the page's size at most (default: 20)"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        path = write(
+            arguments.scene,
+            arguments.output,
+            variable=arguments.variable,
+            megabytes=arguments.megabytes,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
