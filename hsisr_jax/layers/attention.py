@@ -44,7 +44,9 @@ class EfficientChannelAttention(nn.Module):
         y = lax.conv_general_dilated(
             y, kernel, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
         )
-        return x * nn.sigmoid(y).reshape(x.shape[0], 1, 1, x.shape[-1])
+        weights = nn.sigmoid(y)[..., 0]  # b d
+        self.sow("intermediates", "weights", weights)
+        return x * weights[:, None, None]
 
 
 def _mean_over_space(x: jax.Array) -> jax.Array:

@@ -1,0 +1,203 @@
+"""One table for all networks, and what every one of them must do."""
+
+import json
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import parity
+import pytest
+from golden import ROOT
+
+from hsisr_jax import models
+from hsisr_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network: its size with the default options, and a tiny one of it for the tests below."""
+
+    parameters: int
+    tiny: dict = field(default_factory=dict)
+    sizes: tuple = ((5, 3), (1, 1), (8, 8))  # low-resolution inputs; the first one is run
+    scales: tuple = (2, 4, 8)
+    bf16: float = 0.03  # error allowed in bfloat16, relative to the largest value
+
+
+ROWS = {
+    "bicubic": Row(0),
+    "srlsgat": Row(
+        18_932_671,
+        {"bands": 7, "features": 16, "blocks": 1, "group_size": 7},
+        sizes=((4, 8), (8, 8), (12, 4)),
+    ),
+    "sspsr": Row(
+        13_564_392,
+        {"bands": 7, "features": 16, "blocks": 1, "group_size": 4, "group_overlap": 2},
+    ),
+    "ssran": Row(277_681, {"bands": 7, "msi_bands": 3, "features": 8}, scales=(None,)),
+    "snlsr": Row(
+        1_167_750, {"bands": 5, "features": 16, "materials": 4}, sizes=((15, 17), (15, 15))
+    ),
+    "asnlsr": Row(
+        1_174_824, {"bands": 5, "features": 16, "materials": 4}, sizes=((15, 17), (15, 15))
+    ),
+    "rcam": Row(1_316_856, {"bands": 5, "scale": 2, "features": 8, "dense_blocks": 2, "rcams": 2}),
+    "esrt": Row(775_122, {"bands": 5}, sizes=((5, 7), (4, 4))),
+    "srformer": Row(
+        3_401_838,
+        {
+            "bands": 5,
+            "image_size": 12,
+            "embed_dim": 8,
+            "depths": (2,),
+            "num_heads": (2,),
+            "window_size": 4,
+        },
+        sizes=((7, 5), (12, 12)),
+    ),
+}
+
+
+def make_batch(module, size, *, batch=2) -> dict:
+    """Inputs of every kind that a network may read."""
+    bands, scale = getattr(module, "bands", 5), getattr(module, "scale", 1)
+    h, w = size
+    cube = lambda h, w, c, seed: jnp.asarray(parity.made_up_cube(batch, h, w, c, seed=seed))  # noqa: E731
+    return {
+        "lr": cube(h, w, bands, 0),
+        "lms": cube(h * scale, w * scale, bands, 1),
+        "msi": cube(h, w, getattr(module, "msi_bands", 3), 2),
+        "domain": jnp.arange(batch) % 2,
+    }
+
+
+def tiny(name: str, **options):
+    return models.create(name, **{**ROWS[name].tiny, **options})
+
+
+def test_the_table_and_the_library_hold_the_same_networks():
+    assert tuple(ROWS) == models.names()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_parameters_at_the_defaults(name):
+    module = models.create(name)
+    shapes = parity.shapes_of(module, make_batch(module, (16, 16)))
+    leaves = jax.tree.leaves(shapes.get("params", {}))
+    assert sum(leaf.size for leaf in leaves) == ROWS[name].parameters
+
+
+def manifest():
+    file = ROOT / "state_dict_manifest.json"
+    networks = json.loads(file.read_text()) if file.exists() else {}
+    known = {k: v for k, v in networks.items() if v["class_name"] in parity.MODELS}
+    skipped = pytest.param(None, marks=pytest.mark.skip(reason="no golden data"), id="none")
+    return [pytest.param(v, id=k) for k, v in known.items()] or [skipped]
+
+
+@pytest.mark.parametrize("network", manifest())
+def test_names_and_shapes_equal_the_published_full_size_networks(network):
+    module = parity.create(network)
+    found = parity.manifest_of(module, make_batch(module, (16, 16)))
+    assert found == {name: shape for name, shape, *_ in network["state"]}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_output_sizes(name):
+    for scale in ROWS[name].scales:
+        module = tiny(name) if scale is None else tiny(name, scale=scale)
+        for h, w in ROWS[name].sizes:
+            batch = make_batch(module, (h, w))
+
+            def forward(key, module=module, batch=batch):
+                return module.init_with_output(key, batch, train=False)
+
+            out, variables = jax.eval_shape(forward, jax.random.key(0))
+            factor = scale or 1
+            assert out["sr"].shape == (2, h * factor, w * factor, getattr(module, "bands", 5))
+            assert out["sr"].dtype == jnp.float32
+            trained, updates = jax.eval_shape(
+                lambda variables, module=module, batch=batch: module.apply(
+                    variables,
+                    batch,
+                    train=True,
+                    rngs={"dropout": jax.random.key(1)},
+                    mutable=["batch_stats"],
+                ),
+                variables,
+            )
+            assert trained["sr"].shape == out["sr"].shape
+            old = jax.tree.structure(variables.get("batch_stats", {}))
+            assert jax.tree.structure(updates.get("batch_stats", {})) == old
+
+
+def fill(module, batch) -> dict:
+    """Variables with made-up parameters: compiling `init` takes longer than the tests."""
+    rng = np.random.default_rng(0)
+    shapes = parity.shapes_of(module, batch)
+    scale = lambda s: 1 / np.sqrt(max(1, np.prod(s.shape[:-1])))  # noqa: E731
+    draw = lambda s: jnp.asarray(scale(s) * rng.standard_normal(s.shape), s.dtype)  # noqa: E731
+    rest = [k for k in shapes if k != "params"]  # statistics, constants: cheap
+    init = jax.jit(lambda key: {k: module.init(key, batch, train=False)[k] for k in rest})
+    params = {"params": jax.tree.map(draw, shapes["params"])} if "params" in shapes else {}
+    return params | (init(jax.random.key(0)) if rest else {})
+
+
+@pytest.fixture(scope="module", params=list(ROWS))
+def network(request):
+    """A tiny network on an odd input, with its output and gradients, compiled once."""
+    module = tiny(request.param)
+    batch = make_batch(module, ROWS[request.param].sizes[0])
+    variables = fill(module, batch)
+    rest = {k: v for k, v in variables.items() if k != "params"}
+
+    def objective(params, batch):
+        sr = module.apply({**rest, "params": params}, batch, train=False)["sr"]
+        return jnp.square(sr - 0.5).mean(), sr
+
+    step = jax.jit(jax.value_and_grad(objective, argnums=(0, 1), has_aux=True, allow_int=True))
+    (_, sr), grads = step(variables.get("params", {}), batch)
+    return request.param, module, batch, variables, np.asarray(sr), grads
+
+
+def test_gradients_reach_the_input_and_most_parameters(network):
+    name, module, batch, _, sr, (grads, inputs) = network
+    assert np.isfinite(sr).all()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(grads)]
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    reached = np.mean([np.abs(leaf).max() > 0 for leaf in leaves]) if leaves else 1
+    assert reached > 0.6  # the published SRLSGAT and ESRT hold parameters that nothing uses
+    source = "msi" if name == "ssran" else "lr"
+    assert np.abs(inputs[source]).max() > 0
+
+
+def test_a_sample_does_not_depend_on_the_others(network):
+    """`jax.vmap` over single samples gives the same as the batch."""
+    _, module, batch, variables, sr, _ = network
+
+    def alone(sample):
+        batch = jax.tree.map(lambda x: x[None], sample)
+        return module.apply(variables, batch, train=False)["sr"][0]
+
+    np.testing.assert_allclose(jax.jit(jax.vmap(alone))(batch), sr, atol=2e-5)
+
+
+def test_bfloat16(network):
+    """Parameters and batch cast, as the training step does; the result stays near."""
+    name, module, batch, variables, sr, _ = network
+    cast = lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x  # noqa: E731
+    low = {k: jax.tree.map(cast, v) if k == "params" else v for k, v in variables.items()}
+    forward = jax.jit(lambda v, batch: module.apply(v, batch, train=False)["sr"])
+    found = forward(low, jax.tree.map(cast, batch))
+    assert found.dtype == jnp.bfloat16
+    error = np.abs(np.asarray(found, np.float32) - sr).max() / np.abs(sr).max()
+    assert 0 < error < ROWS[name].bf16
+
+
+def test_unknown_names_and_options_are_answered_with_the_known_ones():
+    with pytest.raises(UserError, match="did you mean 'sspsr'.*srlsgat"):
+        models.create("sspr")
+    with pytest.raises(UserError, match="no option 'n_scale'.*scale.*features"):
+        models.create("sspsr", n_scale=4)
