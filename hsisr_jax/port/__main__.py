@@ -1,0 +1,110 @@
+"""`python -m hsisr_jax.port --config=... --input=weights.pth --workdir=runs/imported`.
+
+Makes a workdir from weights that one of the published codes trained: `--mode=eval` and
+`--mode=predict` use it as if it had been trained here. The config names the network and its
+options; the number of bands is read from the weights. SSRAN's weights are TensorFlow's, by
+variable name, in an `.npz`.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from absl import flags
+from flax import linen as nn
+from ml_collections import ConfigDict, config_flags
+
+from hsisr_jax import checkpoints, models, port
+from hsisr_jax.errors import UserError
+from hsisr_jax.port.files import read_weights
+
+# network -> option -> (end of the name of an array, axis) that shows its value
+WIDTHS: dict[str, dict[str, tuple[str, int]]] = {
+    "srlsgat": {"bands": ("final.bias", 0)},
+    "sspsr": {"bands": ("final.bias", 0)},
+    "ssran": {"bands": ("Conv/biases", 0), "msi_bands": ("Spe1/weights", 2)},
+    "snlsr": {"bands": ("endmember.weight", 0)},
+    "asnlsr": {"bands": ("endmember.weight", 0)},
+    "rcam": {"bands": ("upsample_subnets.0.upsample_layer.bias", 0)},
+    "esrt": {"bands": ("tail.1.bias", 0)},
+    "srformer": {"bands": ("conv_last.bias", 0)},
+}
+
+
+def import_weights(config: ConfigDict, weights: Mapping[str, np.ndarray]) -> tuple:
+    """The network that the config describes, and its variables from an original's arrays."""
+    options = config.model.to_dict()
+    name = options.pop("name")
+    if name not in WIDTHS:
+        raise UserError(f"{name} has no weights to import: use {', '.join(WIDTHS)}")
+    if config.get("residual"):
+        raise UserError("config.residual is True, and no original was trained so: set it to False")
+    for option, place in WIDTHS[name].items():
+        options.setdefault(option, _width(weights, *place))
+    if name != "ssran":
+        options.setdefault("scale", config.scale)
+    module = models.create(name, **options)
+    convert = port.from_tensorflow if name == "ssran" else port.from_torch
+    return module, convert(module, weights, _example(module))
+
+
+def _width(weights: Mapping[str, np.ndarray], ending: str, axis: int) -> int:
+    for key, value in weights.items():
+        if key.endswith(ending) and value.ndim > axis:
+            return value.shape[axis]
+    raise UserError(f"the weights lack {ending!r}: are they of the network in the config?")
+
+
+def _example(module: nn.Module) -> dict[str, np.ndarray]:
+    """Inputs of a size that every network takes; only shapes matter."""
+    side, bands = getattr(module, "image_size", 16), module.bands
+    scale = getattr(module, "scale", 1)
+    lr_bands = getattr(module, "input_bands", None) or bands
+    return {
+        "lr": np.zeros((1, side, side, lr_bands), np.float32),
+        "lms": np.zeros((1, side * scale, side * scale, bands), np.float32),
+        "msi": np.zeros((1, side, side, getattr(module, "msi_bands", 1)), np.float32),
+        "domain": np.zeros(1, np.int32),
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parses, converts, writes the workdir; 2 on a user's mistake, told in a line or two."""
+    try:
+        given = _parse(argv)
+        weights = read_weights(given.input)
+        module, variables = import_weights(given.config, weights)
+        checkpoints.save_weights(given.workdir, given.config, variables)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{given.workdir}: {type(module).__name__} with {module.bands} bands, imported")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "a config file", flag_values=values)
+    flags.DEFINE_string("input", None, "a .pth, .npz or .safetensors file", flag_values=values)
+    flags.DEFINE_string("workdir", None, "the folder to make", flag_values=values)
+    try:
+        rest = values(list(argv))
+        getattr(values.config, "model", None)  # a config that failed to load says so when used
+    except OSError as error:
+        raise UserError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    missing = [
+        f"--{name} is missing" for name in ("config", "input", "workdir") if not values[name].value
+    ]
+    wrong = [f"unexpected argument {rest[1]!r}"] if rest[1:] else missing
+    if wrong:
+        raise UserError(
+            f"{wrong[0]}\n"
+            "usage: python -m hsisr_jax.port --config=FILE --input=FILE --workdir=FOLDER"
+        )
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

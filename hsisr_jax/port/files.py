@@ -1,0 +1,182 @@
+"""Weight files: names -> numpy arrays, read without ever running what a file says.
+
+`.pth` and `.pt` are PyTorch's (tensors only: a pickled module is refused), `.npz` is numpy's,
+`.safetensors` is read and written here: a length, a JSON header, one buffer.
+"""
+
+import json
+import math
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+
+State = dict[str, np.ndarray]
+
+DTYPES = {  # safetensors' names; BF16 is widened to float32
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+    "I16": "<i2", "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?",
+}  # fmt: skip
+HEADER_LIMIT = 100_000_000  # bytes, as in the reference implementation
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")  # keys around the weights
+
+
+def read_weights(path: str | os.PathLike) -> State:
+    """All arrays of a weight file under their names."""
+    path = Path(path)
+    reader, _ = _by_ending(path)
+    if not path.is_file():
+        raise UserError(f"there is no weight file {path}")
+    return reader(path)
+
+
+def write_weights(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> None:
+    """Arrays to a weight file, which appears whole or not at all."""
+    path = Path(path)
+    _, writer = _by_ending(path)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            writer(
+                file,
+                {
+                    k: np.ascontiguousarray(v) if np.ndim(v) else np.asarray(v)
+                    for k, v in state.items()
+                },
+            )
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _by_ending(path: Path) -> tuple[Callable, Callable]:
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path.name}: weights are read from {', '.join(FORMATS)} files")
+    return FORMATS[path.suffix]
+
+
+def _read_npz(path: Path) -> State:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not an .npz of plain arrays: {_line(error)}") from error
+
+
+def _write_npz(file, state: State) -> None:
+    np.savez(file, **state)
+
+
+def _read_torch(path: Path) -> State:
+    torch = _torch("read")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds Python objects beside tensors, which could run code, and is refused: "
+            "save model.state_dict() alone where the model was trained"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is not a PyTorch file: {_line(error)}") from error
+    tensors = _state_dict(content)
+    if not tensors:
+        raise UserError(f"{path} holds no state dict: save model.state_dict()")
+    return {name: _to_numpy(tensor, torch) for name, tensor in tensors.items()}
+
+
+def _state_dict(content) -> dict:
+    """The tensors by name, at the top or inside one of the usual wrappers."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in WRAPPERS:
+        if isinstance(content.get(key), Mapping):
+            return _state_dict(content[key])
+    return {k: v for k, v in content.items() if hasattr(v, "detach")}
+
+
+def _to_numpy(tensor, torch) -> np.ndarray:
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _write_torch(file, state: State) -> None:
+    torch = _torch("written")
+    torch.save({name: torch.tensor(value) for name, value in state.items()}, file)
+
+
+def _torch(what: str):
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            f".pth files are {what} with PyTorch, which is not installed: pip install torch, or "
+            "use an .npz or .safetensors file"
+        ) from error
+    return torch
+
+
+def _read_safetensors(path: Path) -> State:
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(HEADER_LIMIT, len(data) - 8):
+        raise UserError(f"{path} is not a safetensors file: its header is cut off")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        header.pop("__metadata__", None)
+        buffer = memoryview(data)[8 + length :]
+        return {name: _tensor(name, entry, buffer) for name, entry in header.items()}
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a safetensors file: {_line(error)}") from error
+
+
+def _tensor(name: str, entry: dict, buffer: memoryview) -> np.ndarray:
+    shape, (start, end) = entry["shape"], entry["data_offsets"]
+    if entry["dtype"] not in DTYPES:
+        raise UserError(f"{name!r} has the type {entry['dtype']}, which is not read here")
+    dtype = np.dtype(DTYPES[entry["dtype"]])
+    if min([0, *shape]) < 0 or not 0 <= start <= end <= len(buffer):
+        raise UserError(f"{name!r} lies outside the file: it is cut off or damaged")
+    if end - start != dtype.itemsize * math.prod(shape):
+        raise UserError(f"{name!r} has {end - start} bytes for the shape {shape}: damaged")
+    array = np.frombuffer(buffer[start:end], dtype).reshape(shape)
+    if entry["dtype"] == "BF16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.copy()
+
+
+def _write_safetensors(file, state: State) -> None:
+    names = {np.dtype(v): k for k, v in DTYPES.items() if k != "BF16"}
+    header, offset, state = {}, 0, dict(sorted(state.items()))
+    for name, value in state.items():
+        kind = names.get(value.dtype.newbyteorder("<"))
+        if kind is None:
+            raise UserError(f"{name!r} has the type {value.dtype}, which safetensors lacks")
+        offsets = [offset, offset + value.nbytes]
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": offsets}
+        offset += value.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for value in state.values():
+        file.write(value.astype(value.dtype.newbyteorder("<")).tobytes())
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+FORMATS: dict[str, tuple[Callable, Callable]] = {
+    ".pth": (_read_torch, _write_torch),
+    ".pt": (_read_torch, _write_torch),
+    ".npz": (_read_npz, _write_npz),
+    ".safetensors": (_read_safetensors, _write_safetensors),
+}

@@ -1,0 +1,84 @@
+"""`python -m hsisr_jax.port`: the number of bands comes from the weights; mistakes in one line."""
+
+import sys
+
+import jax
+import numpy as np
+import parity
+import pytest
+
+from hsisr_jax import checkpoints, models, port
+from hsisr_jax.port.__main__ import WIDTHS, import_weights, main
+from hsisr_jax.port.files import write_weights
+
+CONFIG = """
+from ml_collections import ConfigDict
+def get_config(arg=None):
+    return ConfigDict({"scale": 4, "residual": False, "model": {"name": "rcam", "features": 8,
+        "dense_blocks": 1, "rcams": 1}})
+"""
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A config, its weights in a file, and where the workdir's contents end up."""
+    module = models.create("rcam", bands=6, features=8, dense_blocks=1, rcams=1)
+    batch = {"lr": np.zeros((1, 4, 4, 6), np.float32)}
+    state = parity.made_up_weights(module, batch)
+    (tmp_path / "config.py").write_text(CONFIG)
+    write_weights(tmp_path / "w.npz", state)
+    saved = {}
+    monkeypatch.setattr(
+        checkpoints, "save_weights", lambda *args: saved.update(args=args), raising=False
+    )
+    return tmp_path, module, batch, state, saved
+
+
+def test_weights_become_a_workdir(files, capsys):
+    folder, module, batch, state, saved = files
+    arguments = [f"--config={folder}/config.py", f"--input={folder}/w.npz", "--workdir=runs/a"]
+    assert main(["port", *arguments]) == 0
+    workdir, config, variables = saved["args"]
+    assert (workdir, config.model.name) == ("runs/a", "rcam")
+    jax.tree.map(np.testing.assert_array_equal, variables, port.from_torch(module, state, batch))
+    assert "RCAM with 6 bands" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--config={}/config.py", "--workdir=a"], "--input is missing"),
+        (["--config={}/none.py", "--input={}/w.npz", "--workdir=a"], "none.py"),
+        (["--config={}/config.py", "--input={}/none.npz", "--workdir=a"], "no weight file"),
+        (["--config={}/config.py", "--input={}/w.npz", "--workdir=a", "more"], "'more'"),
+        (["--config={}/config.py", "--config.model.rcams=2", "--input={}/w.npz", "--workdir=a"],
+         "weights lack"),
+        (["--config={}/config.py", "--config.model.name=bicubic", "--input={}/w.npz",
+          "--workdir=a"], "no weights to import"),
+        (["--config={}/config.py", "--config.residual=True", "--input={}/w.npz", "--workdir=a"],
+         "config.residual"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_a_line(files, capsys, monkeypatch, arguments, word):
+    folder, *_, saved = files
+    monkeypatch.setattr("sys.argv", ["port", *(a.format(folder) for a in arguments)])
+    assert main(sys.argv) == 2  # ml_collections looks for overrides in sys.argv
+    error = capsys.readouterr().err
+    assert word in error and error.startswith("error: ") and error.count("\n") <= 2
+    assert not saved
+
+
+def test_ssrans_two_band_counts_are_read_from_its_weights():
+    from ml_collections import ConfigDict
+
+    module = models.create("ssran", bands=12, msi_bands=3, features=8, blocks=1)
+    batch = {"msi": np.zeros((1, 4, 4, 3), np.float32)}
+    state = parity.made_up_weights(module, batch)
+    config = ConfigDict({"scale": 1, "model": {"name": "ssran", "features": 8, "blocks": 1}})
+    found, variables = import_weights(config, state)
+    assert (found.bands, found.msi_bands) == (12, 3)
+    assert set(port.to_tensorflow(found, variables)) == set(state)
+
+
+def test_every_network_with_weights_can_be_imported():
+    assert set(WIDTHS) == set(models.names()) - {"bicubic"}
