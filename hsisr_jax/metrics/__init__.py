@@ -1,0 +1,102 @@
+"""Quality of a super-resolved cube: the metrics, and the published protocols made of them.
+
+    from hsisr_jax import metrics
+    scores = metrics.evaluate(hr, sr, protocol="sspsr", ratio=4)  # {"MPSNR": ..., "SAM": ...}
+
+Each metric is a pure, jittable, differentiable function of two cubes `(..., H, W, C)`; every
+convention of the published codes is a keyword of it, and a protocol names a set of them.
+"""
+
+from functools import partial
+from inspect import signature
+
+import jax
+import jax.numpy as jnp
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.metrics.errors import (
+    PSNR_CEILING,
+    cc,
+    cubes,
+    dd,
+    ergas,
+    mare,
+    mse_per_band,
+    psnr,
+    psnr_per_band,
+    rmse,
+)
+from hsisr_jax.metrics.protocols import HIGHER_IS_BETTER, PROTOCOLS
+from hsisr_jax.metrics.spectral import appsa, sam, sam_map, sid
+from hsisr_jax.metrics.structure import ssim, uiqi
+
+__all__ = [
+    "PSNR_CEILING",
+    "appsa",
+    "cc",
+    "dd",
+    "ergas",
+    "evaluate",
+    "higher_is_better",
+    "mare",
+    "mse_per_band",
+    "protocol_names",
+    "psnr",
+    "psnr_per_band",
+    "rmse",
+    "sam",
+    "sam_map",
+    "sid",
+    "ssim",
+    "uiqi",
+]
+
+
+def evaluate(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    protocol: str = "sspsr",
+    data_range: float = 1.0,
+    ratio: float | None = None,
+) -> dict[str, jax.Array]:
+    """The scores of `estimate` under a published protocol: scalars for a cube, `[b]` for a batch.
+
+    `data_range` is the span of valid values (maximum - minimum). `ratio` is the scale of the
+    super-resolution, for ERGAS (100 / ratio); None is the protocol's own, 4 for sspsr and asnlsr,
+    1 for ssran, whose published test scores spectral super-resolution. ssran scales both images
+    from `data_range` to 255 itself, as that test does: RMSE and DD are in 255ths.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    if isinstance(data_range, (int, float)) and not data_range > 0:
+        raise UserError(f"data_range is maximum - minimum, a positive number, not {data_range}")
+    ratio = PROTOCOLS[protocol].ratio if ratio is None else ratio
+    return _evaluate(reference, estimate, data_range, ratio, protocol=protocol)
+
+
+def protocol_names() -> tuple[str, ...]:
+    """The protocols that `evaluate` knows."""
+    return tuple(PROTOCOLS)
+
+
+def higher_is_better(key: str) -> bool:
+    """Whether a larger value of a protocol's key is the better one."""
+    if key not in HIGHER_IS_BETTER:
+        raise UserError(f"unknown metric {key!r}; known: {', '.join(HIGHER_IS_BETTER)}")
+    return HIGHER_IS_BETTER[key]
+
+
+@partial(jax.jit, static_argnames="protocol")
+def _evaluate(reference, estimate, data_range, ratio, *, protocol):
+    chosen = PROTOCOLS[protocol]
+    reference, estimate = cubes(reference, estimate)
+    if chosen.peak is not None:
+        gain = jnp.asarray(chosen.peak / data_range, reference.dtype)
+        reference, estimate, data_range = reference * gain, estimate * gain, chosen.peak
+    given = {"data_range": data_range, "ratio": ratio}
+    scores = {}
+    for key, (metric, conventions) in chosen.metrics.items():
+        asked = {k: v for k, v in given.items() if k in signature(metric).parameters}
+        scores[key] = metric(reference, estimate, **{**asked, **conventions})
+    return scores
