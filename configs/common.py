@@ -80,15 +80,82 @@ def base() -> ConfigDict:
     config.eval.ratio = 0  # of ERGAS; 0: the scale
     config.eval.tile = 0  # low-resolution pixels; 0: whole images
     config.eval.overlap = 8
+    config.eval.batch = 8  # tiles at a time
     config.eval.self_ensemble = False
     config.eval.images_kept = 4  # test images stored for the report
     return config
 
 
+# The smallest size of each network that still has all its parts.
+TINY = {
+    "bicubic": {},
+    "srlsgat": {"features": 16, "blocks": 1},
+    "sspsr": {"features": 16, "blocks": 1},
+    "ssran": {"features": 16},
+    "snlsr": {"features": 16, "materials": 8},
+    "asnlsr": {"features": 16, "materials": 8},
+    "rcam": {"features": 16, "dense_blocks": 2, "rcams": 2},
+    "esrt": {},
+    "srformer": {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 2), "window_size": 8},
+}
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
-    """A tiny run on the dataset's synthetic twin: seconds on a CPU."""
-    config.data.config = "smoke"
+    """A tiny net on the dataset's synthetic twin, same bands and dtype: seconds on a CPU."""
+    config.model.update(TINY[config.model.name])
+    config.data.config = f"{config.data.config}_smoke" if config.data.config else "smoke"
     config.steps, config.epochs, config.batch_size = 30, 0, 8
-    config.log_every, config.checkpoint_every = 10, 15
+    config.optimizer.learning_rate = 1e-3
+    config.log_every, config.eval_every, config.checkpoint_every = 10, 0, 15
     config.mesh.data = 1
+    return config
+
+
+def srlsgat(config: ConfigDict) -> ConfigDict:
+    """The published recipe of SRLSGAT."""
+    config.model = ConfigDict({"name": "srlsgat"})
+    config.loss = ConfigDict({"name": "hybrid"})
+    config.batch_size, config.epochs = 64, 70
+    config.optimizer.schedule = ConfigDict({"name": "step", "every_epochs": 30, "factor": 0.1})
+    config.eval.ratio = 4  # the published evaluation passes 4 at every scale
+    return config
+
+
+def sspsr(config: ConfigDict) -> ConfigDict:
+    """The published recipe of SSPSR."""
+    config.model = ConfigDict({"name": "sspsr"})
+    config.loss = ConfigDict({"name": "hybrid"})
+    config.batch_size, config.epochs = 32, 40
+    config.optimizer.schedule = ConfigDict({"name": "step", "every_epochs": 30, "factor": 0.1})
+    return config
+
+
+def ssran(config: ConfigDict) -> ConfigDict:
+    """The published recipe of SSRAN; its optimizer is not published: Adam trains best."""
+    config.model = ConfigDict({"name": "ssran"})
+    config.loss = ConfigDict({"name": "mse"})
+    config.batch_size, config.epochs = 100, 200
+    config.data.augment = False
+    config.data.degradation = ConfigDict({"name": "none"})
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = ConfigDict({"name": "step", "every_epochs": 50, "factor": 0.1})
+    config.eval.protocol, config.eval.ratio = "ssran", 1
+    config.eval.tile, config.eval.overlap, config.eval.batch = 4, 0, 256
+    config.select_metric = "PSNR"
+    return config
+
+
+def swir(config: ConfigDict, name: str) -> ConfigDict:
+    """SWIR1 to SWIR2 at x4: what A-SNLSR and its baselines share. Best model by validation SSIM."""
+    config.model = ConfigDict({"name": name})
+    config.data.name, config.data.config = "swir_park", "single"
+    config.data.augment = False
+    config.data.degradation = ConfigDict({"name": "psf"})
+    config.batch_size, config.epochs = 4, 10
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = ConfigDict(
+        {"name": "cosine_restarts", "period_epochs": 2, "factor": 1.0, "final": 0.1}
+    )
+    config.eval.protocol = "asnlsr"
+    config.select, config.select_metric, config.eval_every = "best", "SSIM", 500
     return config

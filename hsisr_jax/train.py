@@ -18,11 +18,9 @@ from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
 from hsisr_jax.training import optimizers, setup
 from hsisr_jax.training.hooks import Interrupted, MetricsLog, Progress, Signals
-from hsisr_jax.training.state import TrainState
+from hsisr_jax.training.state import TrainState, from_trees, trees
 from hsisr_jax.training.trainer import Trainer
 from hsisr_jax.training.workdir import Workdir
-
-TREES = ("params", "ema", "batch_stats", "constants", "opt_state", "counters")
 
 
 def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> dict:
@@ -100,9 +98,7 @@ class Run:
         """The whole state of a step, on this run's mesh."""
         abstract = self.trainer.abstract_state()
         asked = targets(trees(abstract), trees(self.trainer.shardings))
-        found = checkpoints.restore(step, asked)
-        counters = found.pop("counters")
-        return abstract.replace(**found, **counters)
+        return from_trees(checkpoints.restore(step, asked), abstract)
 
     def with_weights_of(self, workdir: str, state: TrainState) -> TrainState:
         with Checkpoints(workdir, say=self.progress.say) as source:
@@ -265,12 +261,6 @@ class Patience:
         self.waited = 0 if value > self.best else self.waited + 1
         self.best = max(value, self.best)
         return 0 < self.limit <= self.waited
-
-
-def trees(state: TrainState) -> dict:
-    """What a checkpoint holds, by name."""
-    counters = {"step": state.step, "skipped": state.skipped, "streak": state.streak}
-    return {name: getattr(state, name) for name in TREES[:-1]} | {"counters": counters}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

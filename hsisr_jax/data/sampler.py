@@ -115,9 +115,8 @@ def _mix(x, xp):
 
 def gather(patches: Patches, chosen: jax.Array) -> dict[str, jax.Array]:
     """The stored pixels of the chosen patches, `b p p c` each, on the device."""
-    rows = patches.start[chosen][:, None] + patches.width[chosen][:, None] * jnp.arange(
-        patches.size, dtype=jnp.int32
-    )  # b p: the first pixel of each row
+    steps = jnp.arange(patches.size, dtype=jnp.int32)[None]
+    rows = patches.start[chosen][:, None] + patches.width[chosen][:, None] * steps  # b p
 
     def cut(pixels):
         def row(first):

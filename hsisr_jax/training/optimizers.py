@@ -122,7 +122,10 @@ def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTrans
         updates, new = optax.with_extra_args_support(tx).update(grads, state, params, **extra)
         used = jax.tree.map(lambda g: jnp.any(g != 0), grads)
         updates = jax.tree.map(lambda u, keep: jnp.where(keep, u, 0.0), updates, used)
-        kept = optax.tree_map_params(tx, lambda n, o, keep: jnp.where(keep, n, o), new, state, used)
+        keep = optax.tree_map_params(
+            tx, lambda _, used: used, new, used, transform_non_params=lambda _: True
+        )
+        kept = jax.tree.map(jnp.where, keep, new, state)
         return updates, kept
 
     return optax.GradientTransformationExtraArgs(tx.init, update)

@@ -9,6 +9,8 @@ from flax import linen as nn
 from flax import struct
 
 DISCRIMINATOR = "discriminator"
+TREES = ("params", "ema", "batch_stats", "constants", "opt_state")
+COUNTERS = ("step", "skipped", "streak")
 
 
 @struct.dataclass
@@ -78,3 +80,14 @@ def create(
         skipped=jnp.zeros((), jnp.int32),
         streak=jnp.zeros((), jnp.int32),
     )
+
+
+def trees(state: TrainState) -> dict:
+    """What a checkpoint holds, by name: prediction reads the first four alone."""
+    counters = {name: getattr(state, name) for name in COUNTERS}
+    return {name: getattr(state, name) for name in TREES} | {"counters": counters}
+
+
+def from_trees(found: Mapping, like: TrainState) -> TrainState:
+    """The state that `trees` took apart; empty trees are not stored and come from `like`."""
+    return like.replace(**{n: found[n] for n in TREES if n in found}, **found["counters"])

@@ -52,11 +52,12 @@ class Trainer:
 
     def sample_batch(self) -> dict:
         """Shapes of one batch, for initialisation."""
-        return jax.eval_shape(
-            lambda: self.recipe(
-                draw(self.patches, self.seed, 0, self.batch_size, augment=self.augment), self._key
-            )
-        )
+
+        def batch(patches: Patches) -> dict:
+            drawn = draw(patches, self.seed, 0, self.batch_size, augment=self.augment)
+            return self.recipe(drawn, self._key)
+
+        return jax.eval_shape(batch, self.patches)
 
     def _create(self, key: jax.Array) -> TrainState:
         batch = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), self.sample_batch())

@@ -1,0 +1,69 @@
+"""The command line, thin: flags, a table of modes, and errors in one line with exit code 2."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from hsisr_jax.errors import UserError
+
+MODES = ("train", "eval", "predict", "prepare", "export")
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "a config file, with its argument after a colon")
+flags.DEFINE_string("workdir", None, "the folder of the run")
+flags.DEFINE_string("mode", "train", f"what to do: {', '.join(MODES)}")
+flags.DEFINE_string("input", None, "predict, eval: a scene file")
+flags.DEFINE_string("reference", None, "eval: the scene that --input should become")
+flags.DEFINE_string("output", None, "predict, export: the file to write")
+flags.DEFINE_string("manual_dir", None, "prepare: a folder with files that you downloaded")
+flags.DEFINE_string("coordinator", None, "several processes: host:port of the first one")
+flags.DEFINE_integer("num_processes", None, "several processes: how many")
+flags.DEFINE_integer("process_id", None, "several processes: which one this is, from 0")
+FLAGS.set_default("alsologtostderr", False)
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """The command `hsisr`, and `python main.py`."""
+    logging.set_verbosity(logging.ERROR)
+    try:
+        code = main(sys.argv if argv is None else argv)
+    except UserError as error:
+        code = _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parses, checks what each mode needs, and calls it."""
+    try:
+        rest = FLAGS(list(argv))
+        config = FLAGS.config
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        return _fail(_explain(error))
+    if rest[1:]:
+        return _fail(f"unexpected argument {rest[1]!r}: options begin with --")
+    if FLAGS.mode not in MODES:
+        return _fail(f"unknown --mode={FLAGS.mode}: use {', '.join(MODES)}")
+    from hsisr_jax import modes  # JAX starts here, after the flags are known to be good
+
+    return modes.call(FLAGS.mode, config, FLAGS)
+
+
+def _explain(error: Exception) -> str:
+    """What ml_collections and absl say, in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        return f"config file not found: {error.filename}"
+    if isinstance(error, KeyError):
+        text = text.strip("'\"")
+    return text or type(error).__name__
+
+
+def _fail(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return 2

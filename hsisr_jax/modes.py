@@ -1,0 +1,92 @@
+"""What each `--mode` does, once the flags are parsed."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict
+
+from hsisr_jax import predict, train
+from hsisr_jax.data import scenes
+from hsisr_jax.errors import UserError
+from hsisr_jax.training.hooks import Interrupted, Progress
+from hsisr_jax.training.workdir import read_config
+
+
+def call(mode: str, config: ConfigDict | None, options: flags.FlagValues) -> int:
+    """Runs a mode; a stop by signal becomes its exit code."""
+    join_cluster(options)
+    try:
+        MODES[mode](config, options)
+    except Interrupted as stop:
+        return stop.code
+    return 0
+
+
+def join_cluster(options: flags.FlagValues) -> None:
+    """Several processes: by flags, or as SLURM, Open MPI and Kubernetes jobs announce themselves."""
+    given = [options.coordinator, options.num_processes, options.process_id]
+    if any(x is not None for x in given):
+        if any(x is None for x in given):
+            raise UserError("give --coordinator, --num_processes and --process_id together")
+        jax.distributed.initialize(*given)
+    elif int(os.environ.get("SLURM_NTASKS", 1)) > 1 or "OMPI_MCA_orte_hnp_uri" in os.environ:
+        jax.distributed.initialize()
+
+
+def _train(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    train.train_and_evaluate(_needed(config, options), _workdir(options))
+
+
+def _eval(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    workdir = _workdir(options)
+    config = ConfigDict(read_config(workdir))
+    if options.input or options.reference:
+        predict.evaluate_pair(config, workdir, options.input, options.reference)
+    else:
+        train.evaluate_only(config, workdir)
+
+
+def _predict(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    for name in ("input", "output"):
+        if not options[name].value:
+            raise UserError(f"--mode=predict needs --{name}=FILE")
+    predict.predict(_workdir(options), options.input, options.output, options)
+
+
+def _export(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    if not options.output:
+        raise UserError("--mode=export needs --output=FILE")
+    predict.export(_workdir(options), options.output)
+
+
+def _prepare(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    config = _needed(config, options)
+    if options.manual_dir:
+        config.data.manual_dir = options.manual_dir
+    print(scenes.describe(scenes.load(config.data, progress=Progress(0, 0, 1).note)))
+    print(f"prepared in {scenes.folder(config.data)}")
+
+
+MODES: dict[str, Callable] = {
+    "train": _train,
+    "eval": _eval,
+    "predict": _predict,
+    "prepare": _prepare,
+    "export": _export,
+}
+
+
+def _needed(config: ConfigDict | None, options: flags.FlagValues) -> ConfigDict:
+    if config is None:
+        raise UserError("give a config: --config=configs/quickstart.py")
+    return config
+
+
+def _workdir(options: flags.FlagValues) -> Path:
+    if not options.workdir:
+        raise UserError("give the folder of the run: --workdir=runs/a")
+    return Path(options.workdir)

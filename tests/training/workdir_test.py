@@ -1,0 +1,120 @@
+"""A workdir belongs to one config and one process; its logs survive a killed run."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.training.hooks import MetricsLog, Progress, Signals, clock
+from hsisr_jax.training.workdir import Workdir, differences, read_config
+
+CONFIG = {"model": {"name": "sspsr", "features": 8}, "steps": 10, "data": {"dir": ""}}
+
+
+def test_it_records_config_and_environment(tmp_path):
+    with Workdir(tmp_path / "a", CONFIG):
+        pass
+    assert read_config(tmp_path / "a") == CONFIG
+    facts = json.loads((tmp_path / "a" / "environment.json").read_text())
+    assert facts["versions"]["jax"] and facts["hardware"] and facts["commit"]
+
+
+def test_another_config_is_refused_but_more_steps_are_not(tmp_path):
+    with Workdir(tmp_path, CONFIG):
+        pass
+    with Workdir(tmp_path, CONFIG | {"steps": 20, "data": {"dir": "elsewhere"}}):
+        pass
+    other = CONFIG | {"model": {"name": "sspsr", "features": 9}}
+    with pytest.raises(UserError, match=r"model.features \(8 there, 9 now\)"):
+        Workdir(tmp_path, other).__enter__()
+
+
+def test_a_second_process_is_refused(tmp_path):
+    code = (
+        "import sys, time; from hsisr_jax.training.workdir import Workdir\n"
+        f"with Workdir({str(tmp_path)!r}, {CONFIG!r}): print('open', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(UserError, match="another process is using"):
+            Workdir(tmp_path, CONFIG).__enter__()
+    finally:
+        other.kill()
+        other.wait()
+    with Workdir(tmp_path, CONFIG):
+        pass  # a killed process leaves no lock behind
+
+
+def test_a_file_in_the_way_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to the workdir"):
+        Workdir(tmp_path / "file" / "run", CONFIG).__enter__()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00"])
+def test_a_broken_config_is_a_clear_error(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json"):
+        read_config(tmp_path)
+
+
+def test_differences_are_dotted():
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0}) == ["a.c", "d"]
+
+
+def test_metrics_rows_after_the_checkpoint_and_half_lines_go(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        for step in (1, 2, 3):
+            log.write("train", step, {"loss": 1.0 / step})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"kind": "tra')
+    with MetricsLog(tmp_path, 2) as log:
+        log.write("train", 3, {"loss": 7.0})
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(r["step"], r["loss"]) for r in rows] == [(1, 1.0), (2, 0.5), (3, 7.0)]
+    assert list(tmp_path.glob("events.out.tfevents*"))
+
+
+def test_signals_ask_for_a_stop_and_are_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals:
+        assert not signals.asked(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert signals.asked(2) and signals.received == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_progress_is_plain_where_there_is_no_terminal():
+    stream = io.StringIO()
+    progress = Progress(100, 0, 4, stream)
+    progress.update(10, {"loss": 0.5})
+    assert stream.getvalue() == ""
+    progress.update(100, {"loss": 0.25}, force=True)
+    text = stream.getvalue()
+    assert (
+        "step 100/100" in text and "loss 0.25" in text and "\r" not in text and "\x1b" not in text
+    )
+
+
+def test_progress_is_one_live_line_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    progress = Progress(100, 0, 4, stream)
+    progress.update(50, {"loss": 0.5})
+    assert stream.getvalue().startswith("\r") and "ETA" in stream.getvalue()
+    assert "\n" not in stream.getvalue()
+
+
+def test_clock():
+    assert [clock(5), clock(75), clock(3700)] == ["0:05", "1:15", "1:01:40"]
