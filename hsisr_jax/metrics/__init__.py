@@ -34,6 +34,7 @@ __all__ = [
     "PSNR_CEILING",
     "appsa",
     "cc",
+    "conventions",
     "dd",
     "ergas",
     "evaluate",
@@ -78,6 +79,13 @@ def evaluate(
 def protocol_names() -> tuple[str, ...]:
     """The protocols that `evaluate` knows."""
     return tuple(PROTOCOLS)
+
+
+def conventions(protocol: str) -> dict:
+    """A protocol in plain words and numbers, to be stored beside its scores."""
+    chosen = PROTOCOLS[protocol]
+    described = {key: {"metric": f.__name__, **options} for key, (f, options) in chosen.metrics.items()}
+    return {"name": protocol, "peak": chosen.peak, "metrics": described}
 
 
 def higher_is_better(key: str) -> bool:
