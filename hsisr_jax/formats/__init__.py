@@ -30,6 +30,13 @@ ENDINGS = {
     "hdf5": ("h5", "hdf5", "he5", "hdf", "nc", "nc4"),
     "arrays": ("npy", "npz"),
 }
+NAMES = {
+    "envi": "an ENVI cube",
+    "geotiff": "a GeoTIFF",
+    "matlab": "a MATLAB file",
+    "hdf5": "an HDF5 file",
+    "arrays": "a numpy array",
+}
 MAGIC = (
     (b"ENVI", "envi"),
     (b"II*\0", "geotiff"),
@@ -49,7 +56,9 @@ def open_scene(path: str | Path, *, variable: str | None = None) -> SceneReader:
     with readable(path, "a scene"):
         if path.is_dir():
             raise UserError(f"{path}: is a folder; give a scene file")
-        return _module(_kind(path)).open_scene(path, variable=variable)
+        kind = _kind(path)
+    with readable(path, NAMES[kind]):
+        return _module(kind).open_scene(path, variable=variable)
 
 
 def read_scene(path: str | Path, **options: Any) -> tuple[np.ndarray, SceneMeta]:

@@ -121,7 +121,7 @@ def _meta(heads: dict, numeric: dict, bands: int, load) -> SceneMeta:
     text = None if own is None else str(own)
     meta = meta_from(text, companion(list(numeric), WAVELENGTHS, bands, load), bands)
     if text is None and meta.wavelengths is not None:
-        widths = companion(list(numeric), WIDTHS, bands, load, lambda name: "nm")
+        widths = companion(list(numeric), WIDTHS, bands, load)
         meta = SceneMeta(wavelengths=meta.wavelengths, fwhm=widths)
     return meta
 

@@ -30,6 +30,7 @@ BLOCK = 256
 IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
 # Dataset-level tags of TIFF itself, or that GDAL makes; the rest is carried along.
 GDALS = ("AREA_OR_POINT", "TIFFTAG_", "INTERLEAVE", "COMPRESSION")
+WKT = "crs_wkt"  # only for a reference system that GDAL does not know
 OURS = {"description": "TIFFTAG_IMAGEDESCRIPTION", "sensor": "sensor", "units": "data_units"}
 
 
@@ -126,7 +127,7 @@ def _meta(path: Path, dataset: Any) -> SceneMeta:
     if wavelengths and list(names) == [f"{centre:g} nm" for centre in wavelengths]:
         names = ()  # ours, for the lists of other programs
     bad = [tag.get("bad_band") for tag in each]
-    known = {tag.lower() for tag in OURS.values()}
+    known = {WKT, *(tag.lower() for tag in OURS.values())}
     extra = {
         key: value
         for key, value in tags.items()
@@ -144,7 +145,7 @@ def _meta(path: Path, dataset: Any) -> SceneMeta:
         units=tags.get(OURS["units"], (dataset.units[0] or "") if dataset.units else ""),
         description=tags.get(OURS["description"], ""),
         sensor=tags.get(OURS["sensor"], ""),
-        crs=dataset.crs.to_wkt() if dataset.crs else "",
+        crs=dataset.crs.to_wkt() if dataset.crs else tags.get(WKT, ""),
         transform=None if identity else tuple(dataset.transform)[:6],
         extra=extra,
     )
@@ -250,7 +251,6 @@ class GeoTiffWriter(SceneWriter):
 
 
 def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
-    from rasterio.crs import CRS
     from rasterio.transform import Affine
 
     height, width, bands = shape
@@ -260,14 +260,28 @@ def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:
         profile["transform"] = Affine(*meta.transform)
-    if meta.crs:
-        profile["crs"] = CRS.from_wkt(meta.crs)
-    return profile
+    crs = _system(meta.crs)
+    return profile | ({"crs": crs} if crs else {})
+
+
+def _system(wkt: str) -> Any:
+    """The reference system, or none if GDAL does not know it; then its text goes into a tag."""
+    from rasterio import Env
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        with Env():
+            return CRS.from_wkt(wkt) if wkt else None
+    except (CRSError, ValueError):
+        return None
 
 
 def _describe(dataset: Any, meta: SceneMeta) -> None:
     """Everything but the values and the georeference, as tags."""
     texts = {OURS[name]: getattr(meta, name) for name in OURS}
+    if not _system(meta.crs):
+        texts[WKT] = meta.crs
     extra = {key: value for key, value in meta.extra.items() if not key.startswith(GDALS)}
     dataset.update_tags(**{key: value for key, value in (extra | texts).items() if value})
     if meta.scale != 1 or meta.offset:

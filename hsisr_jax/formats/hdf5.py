@@ -114,8 +114,8 @@ def _reader(path: Path, file: h5py.File, found: dict, name: str, matlab: bool) -
 
 def _axes(data: h5py.Dataset, spectra: list[np.ndarray]) -> str:
     """The stored order of h, w and b."""
-    axis = attribute(data, "band_axis")
-    if axis is None or not 0 <= int(axis) < 3:
+    axis = hdf5_meta.number(data, "band_axis")
+    if axis not in (0, 1, 2):
         named = [hdf5_meta.axis_name(data, number) in SPECTRAL for number in range(data.ndim)]
         fits = [n for values in spectra for n in range(data.ndim) if data.shape[n] == values.size]
         axis = named.index(True) if any(named) else max(fits, default=data.ndim - 1)

@@ -34,7 +34,9 @@ def attribute(owner: Any, *names: str) -> Any:
         except (KeyError, TypeError):
             continue
         text = h5py.check_string_dtype(dtype) is not None
-        if int(np.prod(shape, dtype=object)) > MAX_VALUES or not (text or dtype.kind in "iuf"):
+        if shape is None or not (text or dtype.kind in "iuf"):  # none: an empty attribute
+            continue
+        if int(np.prod(shape, dtype=object)) > MAX_VALUES:
             continue
         value = owner.attrs[name]
         if isinstance(value, np.ndarray) and value.size == 1 and text:
@@ -50,9 +52,11 @@ def _word(owner: Any, *names: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _number(owner: Any, *names: str) -> float | None:
+def number(owner: Any, *names: str) -> float | None:
+    """The first of the attributes as one number; NetCDF has them as arrays of one."""
     value = attribute(owner, *names)
-    return float(value) if np.size(value) == 1 and not isinstance(value, str | None) else None
+    single = np.size(value) == 1 and not isinstance(value, str | None)
+    return float(np.asarray(value).reshape(-1)[0]) if single else None
 
 
 def axis_name(data: h5py.Dataset, axis: int) -> str:
@@ -120,9 +124,9 @@ def read(
     return replace(
         meta,
         fwhm=companion(list(found), WIDTHS, bands, _loader(found), _unit_of(found)),
-        nodata=_number(data, "_FillValue", "missing_value"),
-        scale=_number(data, "scale_factor") or 1.0,
-        offset=_number(data, "add_offset") or 0.0,
+        nodata=number(data, "_FillValue", "missing_value"),
+        scale=number(data, "scale_factor") or 1.0,
+        offset=number(data, "add_offset") or 0.0,
         units=_word(data, "units"),
         description=_word(data, "long_name") or _word(file, "title"),
         sensor=_word(file, "sensor", "instrument"),

@@ -56,7 +56,7 @@ def _meta(path: Path, order: str, arrays: dict, texts: dict, bands: int) -> Scen
     text = matlab5.load_text(path, texts[META], order) if META in texts else None
     meta = meta_from(text, companion(list(arrays), WAVELENGTHS, bands, load), bands)
     if text is None and meta.wavelengths is not None:
-        widths = companion(list(arrays), WIDTHS, bands, load, lambda name: "nm")
+        widths = companion(list(arrays), WIDTHS, bands, load)
         meta = SceneMeta(wavelengths=meta.wavelengths, fwhm=widths)
     return meta
 

@@ -132,7 +132,8 @@ def readable(path: object, kind: str) -> Iterator[None]:
     except MemoryError as error:
         raise UserError(f"{path}: not enough memory for what it declares; read windows") from error
     except Exception as error:
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        why = " ".join(str(error).replace(str(path), Path(str(path)).name).split())[:200]
+        why = why or type(error).__name__
         raise UserError(
             f"{path}: cannot be read as {kind} ({why}); it may be damaged: copy it again"
         ) from error

@@ -44,8 +44,10 @@ def cube_shape(path: object, name: str, shape: Sequence[int]) -> tuple[int, int,
     return shape
 
 
-def as_wavelengths(values: np.ndarray | None, bands: int, unit: str = "") -> np.ndarray | None:
-    """Values in nanometres, if they can be wavelengths of so many bands."""
+def as_wavelengths(
+    values: np.ndarray | None, bands: int, unit: str = "", *, micrometres_below: float = 100
+) -> np.ndarray | None:
+    """Values in nanometres, if they can be wavelengths of so many bands; their size tells a unit."""
     if values is None or values.dtype.kind not in NUMERIC[:3] or values.size != bands:
         return None
     values = np.asarray(values, float).reshape(-1)
@@ -53,9 +55,10 @@ def as_wavelengths(values: np.ndarray | None, bands: int, unit: str = "") -> np.
         return None
     factor = NANOMETRES.get(unit.strip().lower())
     if factor is None:
-        if values.max() < 100 and (values == values.astype(int)).all():
+        micrometres = values.max() < micrometres_below
+        if micrometres and (values == np.round(values)).all():
             return None  # numbers of bands
-        factor = 1e3 if values.max() < 100 else 1.0
+        factor = 1e3 if micrometres else 1.0
     return values * factor
 
 
@@ -66,11 +69,13 @@ def companion(
     load: Callable[[str], np.ndarray | None],
     unit: Callable[[str], str] = lambda name: "",
 ) -> np.ndarray | None:
-    """Wavelengths among a file's other arrays, by the usual names."""
+    """Wavelengths (or widths) among a file's other arrays, by the usual names."""
+    below = 0.5 if wanted is WIDTHS else 100
     for want in wanted:
         for name in names:
             if name.rpartition("/")[2].lower() == want:
-                found = as_wavelengths(load(name), bands, unit(name))
+                values = load(name)
+                found = as_wavelengths(values, bands, unit(name), micrometres_below=below)
                 if found is not None:
                     return found
     return None

@@ -1,0 +1,176 @@
+"""GeoTIFF against rasterio and tifffile."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta, create_scene, open_scene, read_scene, write_scene
+
+
+def by_rasterio(path, cube, **profile):
+    height, width, bands = cube.shape
+    profile = dict(height=height, width=width, count=bands, dtype=cube.dtype.name, **profile)
+    return rasterio.open(path, "w", driver="GTiff", **profile)
+
+
+def test_reads_what_rasterio_writes(tmp_path, cube):
+    place = dict(crs="EPSG:32733", transform=Affine(10, 0, 3e5, 0, -10, 7e6), nodata=7)
+    with by_rasterio(tmp_path / "a.tif", cube, compress="deflate", **place) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.scales, image.offsets = [0.5] * 5, [2.0] * 5
+        image.update_tags(sensor="AVIRIS", flight="f12")
+        for band in range(5):
+            image.update_tags(band + 1, wavelength=0.5 + band / 10, wavelength_units="Micrometers")
+            image.set_band_description(band + 1, f"b{band}")
+    found, meta = read_scene(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found, cube)
+    np.testing.assert_allclose(meta.wavelengths, [500, 600, 700, 800, 900])
+    assert meta.transform == (10, 0, 3e5, 0, -10, 7e6)
+    assert CRS.from_wkt(meta.crs).to_epsg() == 32733
+    assert (meta.nodata, meta.scale, meta.offset) == (7, 0.5, 2)
+    assert meta.band_names == ("b0", "b1", "b2", "b3", "b4")
+    assert (meta.sensor, meta.extra) == ("AVIRIS", {"flight": "f12"})
+
+
+def test_wavelengths_from_names_and_from_gdals_own_domain(tmp_path, cube):
+    for name in ("names", "imagery"):
+        with by_rasterio(tmp_path / f"{name}.tif", cube) as image:
+            image.write(cube.transpose(2, 0, 1))
+            for band in range(1, 6):
+                if name == "names":
+                    image.set_band_description(band, f"Band {band} ({400.5 + band} Nanometers)")
+                else:
+                    optics = dict(CENTRAL_WAVELENGTH_UM=band / 10, FWHM_UM=0.01)
+                    image.update_tags(band, ns="IMAGERY", **optics)
+    meta = open_scene(tmp_path / "names.tif").meta
+    np.testing.assert_array_equal(meta.wavelengths, [401.5, 402.5, 403.5, 404.5, 405.5])
+    assert meta.transform is None
+    assert meta.crs == ""
+    meta = open_scene(tmp_path / "imagery.tif").meta
+    np.testing.assert_allclose(meta.wavelengths, [100, 200, 300, 400, 500])
+    np.testing.assert_allclose(meta.fwhm, [10] * 5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"planarconfig": "separate"},
+        {"planarconfig": "contig"},
+        {"compression": "deflate"},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"tile": (16, 16)},
+    ],
+)
+def test_reads_what_tifffile_writes(options, tmp_path, cube):
+    """Without options tifffile writes one page a band: GDAL calls those subdatasets."""
+    values = cube.astype("i2") - 1100
+    pixel = options.get("planarconfig") == "contig"
+    stored = values if pixel else np.ascontiguousarray(values.transpose(2, 0, 1))
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", **options)
+    with open_scene(tmp_path / "a.tif") as scene:
+        assert scene.dtype == np.int16
+        np.testing.assert_array_equal(scene.read(), values)
+        np.testing.assert_array_equal(scene.read(slice(1, 3), slice(8, 9)), values[1:3, 8:9])
+
+
+def test_pages_of_other_sizes_are_not_bands(tmp_path, cube):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(cube[..., 0])
+        file.write(cube[:3, :3, 0])
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.tif")[0], cube[..., :1])
+
+
+def test_rasterio_and_tifffile_read_ours(tmp_path, cube, meta):
+    write_scene(tmp_path / "a.tif", cube, meta.scaled(4))
+    with rasterio.open(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(image.read().transpose(1, 2, 0), cube)
+        assert image.bounds == (500000.5, 4000000.25 - 7.5 * 7, 500000.5 + 7.5 * 9, 4000000.25)
+        assert image.crs.to_epsg() == 32631
+        assert image.nodata == 65535
+        assert set(image.scales) == {1e-4}
+        assert image.descriptions == meta.band_names
+        assert float(image.tags(2)["wavelength"]) == meta.wavelengths[1]
+        optics = image.tags(2, ns="IMAGERY")
+        assert float(optics["CENTRAL_WAVELENGTH_UM"]) == meta.wavelengths[1] / 1e3
+    found = tifffile.imread(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), cube)
+
+
+def test_bands_without_names_show_their_wavelengths(tmp_path, cube, meta):
+    meta = replace(meta, band_names=())
+    write_scene(tmp_path / "a.tif", cube, meta)
+    with rasterio.open(tmp_path / "a.tif") as image:
+        assert image.descriptions[0] == "400.125 nm"
+    assert open_scene(tmp_path / "a.tif").meta == meta
+
+
+def test_large_scenes_are_tiled(tmp_path):
+    values = np.random.default_rng(0).normal(size=(300, 270, 2)).astype("f4")
+    with create_scene(tmp_path / "a.tif", height=300, width=270, bands=2) as out:
+        for row in range(0, 300, 50):
+            out.write(row, 0, values[row : row + 50])
+            out.sync()
+    with rasterio.open(tmp_path / "a.tif") as image:
+        assert image.block_shapes[0] == (256, 256)
+        np.testing.assert_array_equal(image.read().transpose(1, 2, 0), values)
+
+
+def test_wavelengths_from_an_envi_header_beside_it(tmp_path, cube):
+    """As the Houston 2013 scene is published."""
+    write_scene(tmp_path / "a.tif", cube)
+    lines = "ENVI\nwavelength units = um\nwavelength = {.4, .5, .6, .7, .8}\n"
+    (tmp_path / "a.hdr").write_text(lines)
+    meta = open_scene(tmp_path / "a.tif").meta
+    np.testing.assert_allclose(meta.wavelengths, [400, 500, 600, 700, 800])
+    size = "samples = 9\nlines = 7\nbands = 5\ndata type = 12\n"
+    (tmp_path / "a.hdr").write_text(lines + size)
+    found, again = read_scene(tmp_path / "a.hdr")
+    np.testing.assert_array_equal(found, cube)
+    assert again == meta
+    (tmp_path / "a.hdr").write_text("something else")
+    assert open_scene(tmp_path / "a.tif").meta == SceneMeta()
+
+
+def test_a_reference_system_that_gdal_does_not_know_is_kept(tmp_path, cube):
+    meta = SceneMeta(crs='LOCAL["of its own"')
+    write_scene(tmp_path / "a.tif", cube, meta)
+    assert open_scene(tmp_path / "a.tif").meta == meta
+
+
+def test_only_tiffs_are_opened(tmp_path, cube):
+    """A virtual dataset could point GDAL at any file or address."""
+    write_scene(tmp_path / "a.tif", cube)
+    (tmp_path / "b.tif").write_text(
+        '<VRTDataset rasterXSize="9" rasterYSize="7"><VRTRasterBand dataType="UInt16" band="1">'
+        f"<SimpleSource><SourceFilename>{tmp_path}/a.tif</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(UserError, match="cannot be read as a GeoTIFF"):
+        open_scene(tmp_path / "b.tif")
+
+
+def test_a_size_beyond_the_file_is_refused_before_it_is_allocated(tmp_path, cube):
+    tifffile.imwrite(tmp_path / "a.tif", cube[..., 0], photometric="minisblack")
+    data = (tmp_path / "a.tif").read_bytes()
+    for tag in (256, 257):  # ImageWidth and ImageLength, of type LONG or SHORT
+        place = next(i for i in range(8, 80) if data[i : i + 2] == tag.to_bytes(2, "little"))
+        long = data[: place + 2] + b"\x04\0\1\0\0\0" + (1 << 28).to_bytes(4, "little")
+        (tmp_path / "b.tif").write_bytes(long + data[place + 12 :])
+        with pytest.raises(UserError):
+            read_scene(tmp_path / "b.tif")
+
+
+def test_what_a_geotiff_cannot_hold(tmp_path, cube):
+    with pytest.raises(UserError, match="cannot hold float16"):
+        write_scene(tmp_path / "a.tif", cube.astype("f2"))
+    with pytest.raises(UserError, match="nodata"):
+        write_scene(tmp_path / "a.tif", cube, SceneMeta(nodata=-9999))
+    assert list(tmp_path.iterdir()) == []

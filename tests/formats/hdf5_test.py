@@ -1,0 +1,193 @@
+"""HDF5 and NetCDF-4 as h5py and other sensors' software write them."""
+
+import h5py
+import numpy as np
+import pytest
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta, open_scene, read_scene, write_scene
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1)])
+@pytest.mark.parametrize("hint", ["dataset", "attribute", "root", "scale", "label", "axis"])
+@pytest.mark.parametrize("options", [{}, {"chunks": (3, 4, 2), "compression": "lzf"}])
+def test_the_axis_of_the_bands(order, hint, options, tmp_path, cube):
+    centres, axis = np.linspace(0.4, 0.8, 5), order.index(2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("g/values", data=cube.transpose(order), **options)
+        if hint == "dataset":
+            file["g/Wavelengths"] = centres
+        elif hint == "attribute":
+            data.attrs["wavelength"] = centres
+        elif hint == "root":
+            file.attrs["wavelengths"] = centres
+        elif hint == "scale":
+            file["g/bands"] = np.arange(5)
+            file["g/bands"].make_scale("bands")
+            data.dims[axis].attach_scale(file["g/bands"])
+        elif hint == "label":
+            data.dims[axis].label = "Band"
+        else:
+            data.attrs["band_axis"] = axis
+    with open_scene(tmp_path / "a.h5") as scene:
+        np.testing.assert_array_equal(scene.read(), cube)
+        np.testing.assert_array_equal(scene.read(slice(2, 4), slice(1, 8)), cube[2:4, 1:8])
+        if hint in ("dataset", "attribute", "root"):
+            np.testing.assert_allclose(scene.meta.wavelengths, [400, 500, 600, 700, 800])
+        else:
+            assert scene.meta.wavelengths is None
+
+
+def test_without_any_hint_the_bands_are_last(tmp_path, cube):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["values"] = cube.astype(">i4")
+    found, meta = read_scene(tmp_path / "a.h5")
+    np.testing.assert_array_equal(found, cube)
+    assert found.dtype == np.int32
+    assert meta == SceneMeta()
+
+
+def test_prisma(tmp_path, cube):
+    """Bands in the middle, wavelengths in attributes of the file."""
+    place = "HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/"
+    with h5py.File(tmp_path / "a.he5", "w") as file:
+        file[place + "VNIR_Cube"] = cube.transpose(0, 2, 1)
+        file[place + "SWIR_Cube"] = cube.transpose(0, 2, 1)[:, :3]
+        file.attrs["List_Cw_Vnir"] = np.linspace(970, 410, 5).astype("f4")
+        file.attrs["List_Cw_Swir"] = np.linspace(2500, 950, 3).astype("f4")
+    with pytest.raises(UserError, match="several arrays"):
+        open_scene(tmp_path / "a.he5")
+    for name, bands, last in (("VNIR_Cube", 5, 410), (place + "SWIR_Cube", 3, 950)):
+        found, meta = read_scene(tmp_path / "a.he5", variable=name)
+        np.testing.assert_array_equal(found, cube[..., :bands])
+        assert meta.wavelengths[-1] == last
+
+
+def test_emit(tmp_path, cube):
+    """Bands last, wavelengths in a group of their own, CF attributes."""
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["reflectance"] = cube.astype("f4")
+        file["reflectance"].attrs["_FillValue"] = np.array([-9999], "f4")
+        file["reflectance"].attrs["units"] = "unitless"
+        file["sensor_band_parameters/wavelengths"] = np.linspace(381, 2493, 5)
+        file["sensor_band_parameters/fwhm"] = np.full(5, 8.4)
+        file["location/lon"] = np.zeros((7, 9))
+    meta = open_scene(tmp_path / "a.nc").meta
+    np.testing.assert_allclose(meta.wavelengths[[0, -1]], [381, 2493])
+    np.testing.assert_allclose(meta.fwhm, [8.4] * 5)
+    assert (meta.nodata, meta.units) == (-9999, "unitless")
+
+
+def test_grid_mapping(tmp_path, cube, utm):
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs["grid_mapping"] = "utm"
+        file["cube"].attrs["scale_factor"] = 0.5
+        file["utm"] = 0
+        file["utm"].attrs["GeoTransform"] = "500000 30 0 4000000 0 -30"
+        file["utm"].attrs["crs_wkt"] = utm
+    meta = open_scene(tmp_path / "a.nc").meta
+    assert meta.transform == (30, 0, 500000, 0, -30, 4000000)
+    assert (meta.crs, meta.scale) == (utm, 0.5)
+
+
+@pytest.mark.parametrize("ending", ["h5", "nc"])
+def test_h5py_reads_ours(ending, tmp_path, cube, meta):
+    path = tmp_path / f"a.{ending}"
+    write_scene(path, cube, meta.scaled(2), variable="radiance")
+    with h5py.File(path) as file:
+        data = file["radiance"]
+        names = [data.dims[axis][0].name for axis in range(3)]
+        bands_first = ["/wavelength", "/y", "/x"]
+        assert names == (bands_first if ending == "nc" else ["/y", "/x", "/wavelength"])
+        values = data[()] if ending == "h5" else data[()].transpose(1, 2, 0)
+        np.testing.assert_array_equal(values, cube)
+        np.testing.assert_array_equal(file["wavelength"], meta.wavelengths)
+        assert file["wavelength"].attrs["units"] == "nm"
+        np.testing.assert_allclose(file["x"][:2], [500008, 500023])
+        np.testing.assert_allclose(file["y"][:2], [3999992.75, 3999977.75])
+        assert (data.attrs["scale_factor"], data.attrs["_FillValue"][0]) == (1e-4, 65535)
+        assert file["crs"].attrs["crs_wkt"] == meta.crs
+
+
+def test_gdal_reads_our_netcdf(tmp_path, cube, meta):
+    rasterio = pytest.importorskip("rasterio")
+    if "netCDF" not in rasterio.drivers.raster_driver_extensions().values():
+        pytest.skip("this GDAL has no NetCDF")
+    write_scene(tmp_path / "a.nc", cube, meta)
+    with rasterio.open(f"netcdf:{tmp_path}/a.nc:cube") as image:
+        np.testing.assert_array_equal(image.read().transpose(1, 2, 0), cube)
+        assert tuple(image.transform)[:6] == meta.transform
+        assert image.crs.to_epsg() == 32631
+
+
+def test_a_long_list_of_names_fits(tmp_path):
+    """An attribute of HDF5 holds 64 KiB; our metadata are not in one."""
+    names = ["a very long name of a band " * 10] * 400
+    meta = SceneMeta(band_names=names, wavelengths=np.arange(400) + 0.5)
+    write_scene(tmp_path / "a.h5", np.zeros((1, 1, 400), "u1"), meta)
+    assert open_scene(tmp_path / "a.h5").meta == meta
+
+
+def outside(folder, kind, cube):
+    """A file whose cube lies in another file."""
+    with h5py.File(folder / "secret.h5", "w") as file:
+        file["cube"] = cube
+        offset = file["cube"].id.get_offset()
+    with h5py.File(folder / "a.h5", "w") as file:
+        if kind == "link":
+            file["cube"] = h5py.ExternalLink("secret.h5", "/cube")
+        elif kind == "soft":
+            file["other"] = h5py.ExternalLink("secret.h5", "/")
+            file["cube"] = h5py.SoftLink("/other/cube")
+        elif kind == "storage":
+            external = [(str(folder / "secret.h5"), offset, cube.nbytes)]
+            file.create_dataset("cube", cube.shape, cube.dtype, external=external)
+        else:
+            layout = h5py.VirtualLayout(cube.shape, cube.dtype)
+            layout[:] = h5py.VirtualSource(folder / "secret.h5", "cube", cube.shape)
+            file.create_virtual_dataset("cube", layout)
+
+
+@pytest.mark.parametrize("kind", ["link", "soft", "storage", "virtual"])
+def test_other_files_are_never_followed(kind, tmp_path, cube):
+    outside(tmp_path, kind, cube)
+    with pytest.raises(UserError, match="no array"):
+        open_scene(tmp_path / "a.h5")
+    with pytest.raises(UserError, match="no array"):
+        open_scene(tmp_path / "a.h5", variable="cube")
+
+
+def test_groups_that_hold_each_other(tmp_path, cube):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a/cube"] = cube
+        file["a/again"] = file["/"]
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.h5")[0], cube)
+
+
+def test_values_that_were_never_written_are_not_allocated(tmp_path):
+    """A few kilobytes that declare terabytes."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("cube", (1 << 14, 1 << 14, 1 << 10), "f4", chunks=(8, 8, 8))
+    with pytest.raises(UserError, match="promises"):
+        open_scene(tmp_path / "a.h5")
+
+
+def test_arrays_that_are_not_numbers(tmp_path, cube):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["objects"] = np.full((2, 2, 2), "a", h5py.string_dtype())
+        file["pairs"] = np.zeros((2, 2, 2), [("a", "f4"), ("b", "i2")])
+        file["values"] = cube
+        file["values"].attrs["units"] = h5py.Empty("f4")
+        file["values"].attrs["_FillValue"] = np.array([1, 2])
+    found, meta = read_scene(tmp_path / "a.h5")
+    np.testing.assert_array_equal(found, cube)
+    assert meta.nodata is None
+
+
+def test_what_is_not_written(tmp_path, cube):
+    with pytest.raises(UserError, match="complex64 is not written"):
+        write_scene(tmp_path / "a.h5", cube.astype("c8"))
+    for name in ("", "a/b", "wavelength"):
+        with pytest.raises(UserError, match="cannot name the cube"):
+            write_scene(tmp_path / "a.h5", cube, variable=name)
