@@ -42,7 +42,8 @@ def base() -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "synthetic"
     config.data.config = ""  # the split of which paper; empty: the dataset's first
-    config.data.options = ConfigDict()  # keywords of the dataset (a scene's path, a size)
+    config.data.path = ""  # of your own scene: short for options.path
+    config.data.options = ConfigDict()  # keywords of the dataset: a size, a seed, how to split
     config.data.dir = ""  # prepared datasets; empty: ~/.cache/hsisr_jax/datasets
     config.data.manual_dir = ""  # files that you downloaded by hand
     config.data.patch = 0  # high-resolution pixels; 0: as the paper's split says
@@ -104,6 +105,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     """A tiny net on the dataset's synthetic twin, same bands and dtype: seconds on a CPU."""
     config.model.update(TINY[config.model.name])
     config.data.config = f"{config.data.config}_smoke" if config.data.config else "smoke"
+    config.data.options = ConfigDict()
     config.steps, config.epochs, config.batch_size = 30, 0, 8
     config.optimizer.learning_rate = 1e-3
     config.log_every, config.eval_every, config.checkpoint_every = 10, 0, 15

@@ -2,7 +2,7 @@
 
 The network is a correction of the bicubic image and keeps spectra by its loss, so that it starts
 at bicubic interpolation and goes up from there.
-Command: python main.py --config=configs/scene.py:x2 --config.data.options.path=/my/scene.hdr
+Command: python main.py --config=configs/scene.py:x2 --config.data.path=/my/scene.hdr
 Time: about 5 minutes on 2 CPU cores for a scene of 100 x 100 pixels and 200 bands.
 Expected: above bicubic in PSNR, SSIM and spectral angle; see docs/quality.md for measured scenes.
 """
@@ -15,6 +15,4 @@ def get_config(arg: str | None = None):
     config.scale, smoke = common.parse(arg, scale=2)
     config.model = {"name": "sspsr", "features": 64, "blocks": 3}
     config.data.name = "scene"
-    config.data.options = {"path": ""}
-    config.data.path = ""
     return common.smoke(config) if smoke else config

@@ -185,6 +185,8 @@ def load(config: Mapping, *, progress: Callable[[str, int, int], None] | None = 
 def choice(config: Mapping) -> str | dict | None:
     """The builder's config: a name, a user's options, or the dataset's first."""
     options = dict(config["options"])
+    if config["path"]:
+        options["path"] = config["path"]
     return options or config["config"] or None
 
 
