@@ -59,7 +59,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "asnlsr": Protocol(
         metrics={
             "PSNR": (psnr, {"average": "whole"}),
-            "SSIM": (ssim, _GAUSSIAN),
+            "SSIM": (ssim, {**_GAUSSIAN, "border": "reflect"}),
             "ERGAS": (ergas, {"shift": 0.5, "clip": (0.0, 1.0)}),
             "SAM": (sam, {"degrees": False, "skip_zero": False, "norm_epsilon": 1e-4}),
             "RMSE": (rmse, {}),

@@ -12,8 +12,8 @@ as cheap as summed-area tables and free of their cancellation, which costs UIQI 
 float32; a constant window has the variance 0 exactly.
 
 Published differences as keywords: the window (uniform 7 with sample variances: scikit-image, SSPSR;
-Gaussian 11 of sigma 1.5: torchmetrics, A-SNLSR, and SSRAN), and UIQI's block (8; SSRAN: 32).
-Only windows that lie wholly inside the image count, as in all three.
+Gaussian 11 of sigma 1.5: torchmetrics, A-SNLSR, and SSRAN), what happens at the border (only
+windows wholly inside count; torchmetrics mirrors instead), and UIQI's block (8; SSRAN: 32).
 """
 
 import jax
@@ -36,29 +36,40 @@ def ssim(
     size: int = 7,
     sigma: float = 1.5,
     sample_variance: bool = True,
+    border: str = "valid",
     k1: float = 0.01,
     k2: float = 0.03,
     drop_empty: bool = False,
 ) -> jax.Array:
-    """Mean SSIM of the bands; `window` is "uniform" or "gaussian" (of `sigma`)."""
+    """Mean SSIM of the bands; `window` is "uniform" or "gaussian" (of `sigma`).
+
+    `border` is "valid", or "reflect": mirror the image, without repeating the edge pixel, so that
+    every pixel is the centre of a window.
+    """
     if window == "uniform":
         taps = np.ones(size)
     elif window == "gaussian":
         taps = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / sigma) ** 2)
     else:
         raise UserError(f"unknown SSIM window {window!r}; known: uniform, gaussian")
+    if border not in ("valid", "reflect"):
+        raise UserError(f"unknown SSIM border {border!r}; known: valid, reflect")
     taps = tuple(float(tap) for tap in taps / taps.sum())
+    margin = size // 2 if border == "reflect" else 0
     c1, c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
     unbiased = size**2 / (size**2 - 1) if sample_variance else 1.0
 
     def index(x: jax.Array, y: jax.Array) -> jax.Array:
+        if margin:
+            x, y = (jnp.pad(image, margin, mode="reflect") for image in (x, y))
         mean_x, mean_d, spread, error = _weighted_moments(x, y, taps)
         power = jnp.square(mean_x) + jnp.square(mean_x + mean_d)
         luminance = 1 - jnp.square(mean_d) / (power + c1)
         structure = 1 - unbiased * error / (unbiased * spread + c2)
         return luminance * structure
 
-    return _over_bands(index, reference, estimate, size, drop_empty)
+    smallest = margin + 1 if margin else size
+    return _over_bands(index, reference, estimate, smallest, drop_empty)
 
 
 def uiqi(
@@ -83,12 +94,12 @@ def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)
 
 
-def _over_bands(index, reference, estimate, size: int, drop_empty: bool) -> jax.Array:
+def _over_bands(index, reference, estimate, smallest: int, drop_empty: bool) -> jax.Array:
     """The mean over positions of `index(x, y)` for each band, then the mean over bands."""
     reference, estimate = cubes(reference, estimate)
     *lead, h, w, c = reference.shape
-    if min(h, w) < size:
-        raise UserError(f"an image of {h} x {w} pixels is smaller than the metric's window, {size}")
+    if min(h, w) < smallest:
+        raise UserError(f"the metric's window needs {smallest} pixels a side, not {h} x {w}")
     bands = tuple(jnp.moveaxis(x, -1, -3).reshape(-1, h, w) for x in (reference, estimate))
     scores = jax.lax.map(lambda pair: index(*pair).mean(-1).mean(-1), bands)
     return mean_of_bands(scores.reshape(*lead, c), kept_bands(reference, drop_empty))
