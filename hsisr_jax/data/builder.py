@@ -1,4 +1,4 @@
-"""The shared base of all dataset builders, and the two verbs `prepare` and `load`.
+"""The shared base of all dataset builders; `prepare` and `load` are in `catalogue`.
 
 A builder package `datasets/<name>/` says where a scene's files are and how they are read; its
 configs say what each paper does with them. The base stores each region of a definition as one
@@ -6,26 +6,37 @@ example (or as several blocks of rows) of an `array_record` dataset, which TFDS 
 temporary folder and renames when it is whole. TensorFlow is never imported.
 """
 
-import importlib.util
-import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 
-from hsisr_jax.data import disk, plan, twins
-from hsisr_jax.data.cubes import ArrayCube, RawScene, band_means, open_cube
+from hsisr_jax.data import disk, plan, swir, synthetic, twins
+from hsisr_jax.data.catalogue import (
+    builder_class,
+    load,
+    load_definition,
+    make_builder,
+    prepare,
+)
+from hsisr_jax.data.cubes import (
+    ArrayCube,
+    LazyCube,
+    RawScene,
+    band_means,
+    check_shape,
+    open_cube,
+    open_pixels,
+    storage_dtype,
+)
 from hsisr_jax.data.download import Progress, Source, obtain, unpack
-from hsisr_jax.data.packages import names, package_folder
+from hsisr_jax.data.packages import names
+from hsisr_jax.data.pcidsk import PcidskCube
 from hsisr_jax.data.splits import (
-    ROLES,
     FirstScenes,
     Fractions,
     Normaliser,
@@ -35,11 +46,13 @@ from hsisr_jax.data.splits import (
 )
 from hsisr_jax.errors import UserError
 
-__all__ = [  # what builder packages need
+__all__ = [  # the two verbs, and what builder packages need
     "ArrayCube",
     "FirstScenes",
     "Fractions",
+    "LazyCube",
     "Normaliser",
+    "PcidskCube",
     "RawScene",
     "Region",
     "SceneBuilder",
@@ -48,15 +61,23 @@ __all__ = [  # what builder packages need
     "SplitDefinition",
     "UserError",
     "band_means",
+    "builder_class",
+    "check_shape",
+    "load",
+    "load_definition",
+    "make_builder",
     "names",
     "open_cube",
+    "open_pixels",
+    "prepare",
+    "storage_dtype",
+    "swir",
+    "synthetic",
     "tile_origins",
     "twin_of",
     "unpack",
     "with_smoke",
 ]
-
-PACKAGE = "hsisr_datasets"  # `datasets` alone is also the name of a Hugging Face package
 
 
 @dataclass(eq=False)
@@ -107,6 +128,8 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     HOMEPAGE = ""
     LICENCE = "No licence is stated by the provider."
     SENSOR = ""
+    EVENLY_SPACED = True  # a config's nominal wavelengths hold where a file gives none
+    NEEDS_OPTIONS = False  # whether no config is a mistake
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Place the files that README.md names in this folder."
 
     manual_dir: Path | None = None
@@ -132,8 +155,11 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return raw
 
     def define(self, raws: list[RawScene], files: Mapping[str, Path]) -> SplitDefinition:
-        """The definition with its regions in numbers."""
-        return self.builder_config.split.resolve({raw.name: raw.size for raw in raws})
+        """The definition with its regions in numbers, each in its scene's domain."""
+        split = self.builder_config.split.resolve({raw.name: raw.size for raw in raws})
+        domains = {raw.name: raw.domain for raw in raws}
+        regions = tuple(replace(r, domain=domains[r.scene]) for r in split.regions)
+        return replace(split, regions=regions)
 
     @classmethod
     def config_from(cls, **options) -> SceneConfig:
@@ -182,7 +208,7 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raws = self.imitate()
         else:
             files = self._files(dl_manager)
-            raws = self.open(files, self._stack)
+            raws = map(self._with_wavelengths, self.open(files, self._stack))
         return [self.finish(raw) for raw in raws], files
 
     def _files(self, dl_manager) -> dict[str, Path]:
@@ -205,6 +231,17 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _log_download_done(self) -> None:
         pass
+
+    def _with_wavelengths(self, raw: RawScene) -> RawScene:
+        ends = self.builder_config.wavelengths if self.EVENLY_SPACED else None
+        if raw.meta.wavelengths is not None or ends is None:
+            return raw
+        nominal = np.linspace(*ends, raw.cube.bands)
+        return replace(raw, meta=replace(raw.meta, wavelengths=nominal))
+
+    def unpacked(self, archive: Path) -> Path:
+        """The folder of an archive's content, beside the downloads."""
+        return unpack(archive, self.cache_dir / archive.name.split(".")[0])
 
     @property
     def cache_dir(self) -> Path:
@@ -244,118 +281,3 @@ def _features(config: SceneConfig) -> tfds.features.FeaturesDict:
         shape = (None, None, count) if count else (None, None)
         features[key] = tensor(shape=shape, dtype=np.float32, encoding=zlib)
     return tfds.features.FeaturesDict(features)
-
-
-@cache
-def builder_class(name: str) -> type[SceneBuilder]:
-    """The builder of a dataset, loaded from its file."""
-    if name not in names():
-        raise UserError(f"dataset '{name}' is unknown; the datasets are {', '.join(names())}")
-    file = package_folder() / name / f"{name}_dataset_builder.py"
-    module_name = f"{PACKAGE}.{name}.{name}_dataset_builder"
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    with tfds.core.registered.skip_registration():
-        spec.loader.exec_module(module)
-    # TFDS would look for both through the package's name.
-    module.Builder.pkg_dir_path = epath.Path(file.parent)
-    module.Builder.code_path = epath.Path(file)
-    return module.Builder
-
-
-def make_builder(
-    name: str, config: str | Mapping | SceneConfig | None = None, *, data_dir: str | Path
-) -> SceneBuilder:
-    """A builder for a named config, or for the options of `scene` and `synthetic`."""
-    cls = builder_class(name)
-    if isinstance(config, Mapping):
-        config = cls.config_from(**config)
-    elif isinstance(config, str) and config not in cls.builder_configs:
-        known = ", ".join(cls.builder_configs)
-        raise UserError(f"dataset '{name}' has no config '{config}'; it has {known}")
-    return cls(config=config or None, data_dir=str(Path(data_dir).expanduser()))
-
-
-def prepare(
-    name: str,
-    config: str | Mapping | SceneConfig | None = None,
-    *,
-    data_dir: str | Path,
-    manual_dir: str | Path | None = None,
-    progress: Progress | None = None,
-) -> SceneBuilder:
-    """Stores a dataset unless it is stored already; all of it or nothing.
-
-    `manual_dir` holds files that the user fetched; `progress(what, done, total)` is told of
-    downloads (bytes) and of stored examples. Two processes that prepare the same dataset take
-    turns, and the second finds it done.
-    """
-    builder = make_builder(name, config, data_dir=data_dir)
-    if builder.data_path.exists():
-        return builder
-    builder.manual_dir = Path(manual_dir).expanduser() if manual_dir else None
-    if builder.manual_dir and not builder.manual_dir.is_dir():
-        raise UserError(f"manual_dir {builder.manual_dir} is not a folder")
-    builder.progress = progress
-    tfds.disable_progress_bar()
-    try:
-        with disk.turn(builder.data_path.parent):
-            _sweep(builder.data_path)
-            builder.download_and_prepare(file_format="array_record")
-    except Exception as error:
-        cause = builder.failure or error
-        _sweep(builder.data_path)
-        if isinstance(cause, OSError):
-            raise UserError(disk.problem(cause, data_dir)) from None
-        raise cause from (None if isinstance(cause, UserError) else error)
-    finally:
-        getattr(builder, "_stack", ExitStack()).close()
-    return make_builder(name, builder.builder_config, data_dir=data_dir)
-
-
-def _sweep(target: epath.Path) -> None:
-    """Removes what a killed or failed preparation left beside the dataset."""
-    for left in target.parent.glob(f"*incomplete*{target.name}*"):
-        left.rmtree(missing_ok=True)
-
-
-def load(
-    name: str,
-    config: str | Mapping | SceneConfig | None = None,
-    *,
-    data_dir: str | Path,
-    roles: Iterable[str] = ROLES,
-) -> list[dict[str, Any]]:
-    """The scenes of a prepared dataset, one dict for each region, in the definition's order.
-
-    Each holds the features and `role`; blocks are joined. `image` is in the stored dtype, and
-    `(image * scale + offset - minimum) / (maximum - minimum)` is what a network sees, except for
-    the normaliser `log_minmax`, where `minimum` and `maximum` are of the natural logarithm of
-    `max(image * scale + offset, floor)`.
-    """
-    builder = make_builder(name, config, data_dir=data_dir)
-    if not builder.data_path.exists():
-        raise UserError(f"{builder.info.full_name} is not in {data_dir}; run --mode=prepare")
-    stored = tfds.builder_from_directory(str(builder.data_path))
-    scenes = []
-    for role in roles:
-        pattern = re.compile(rf"{role}(_\d+)?")
-        splits = [split for split in stored.info.splits if pattern.fullmatch(split)]
-        records = [r for split in splits for r in stored.as_data_source(split=split)]
-        by_region: dict[int, list[dict]] = {}
-        for record in records:
-            by_region.setdefault(int(record["index"]), []).append(record)
-        scenes += [plan.joined(by_region[index], role) for index in sorted(by_region)]
-    return scenes
-
-
-def load_definition(
-    name: str, config: str | Mapping | SceneConfig | None = None, *, data_dir: str | Path
-) -> SplitDefinition:
-    """The split definition that a prepared dataset was made by, with its regions in numbers."""
-    path = make_builder(name, config, data_dir=data_dir).data_path
-    if not path.exists():
-        raise UserError(f"{name} is not prepared in {data_dir}; run --mode=prepare")
-    metadata = tfds.builder_from_directory(str(path)).info.metadata
-    return SplitDefinition.from_json(metadata["split_definition"])

@@ -41,6 +41,27 @@ class ArrayCube:
         return self.array[rows or slice(None), cols or slice(None)]
 
 
+class LazyCube:
+    """A cube that `load` makes when a part is read. Only the last one of all is kept."""
+
+    _kept: tuple[object, np.ndarray | None] = (None, None)
+
+    def __init__(
+        self, load: Callable[[], np.ndarray], shape: tuple[int, int, int], dtype: np.dtype
+    ):
+        self.load = load
+        self.height, self.width, self.bands = shape
+        self.dtype = np.dtype(dtype)
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        owner, array = LazyCube._kept
+        if owner is not self:
+            LazyCube._kept = (None, None)
+            array = self.load()
+            LazyCube._kept = (self, array)
+        return array[rows, cols]
+
+
 @dataclass(frozen=True)
 class RawScene:
     """A whole scene as published. `extras(block, rows, cols)` gives what is stored beside it.
@@ -234,3 +255,33 @@ def band_means(ranges: Iterable[tuple[int, int]]) -> Callable[..., dict[str, np.
         return {"msi": np.stack(means, axis=-1).astype(np.float32)}
 
     return simulate
+
+
+def open_pixels(
+    path: Path,
+    *,
+    variables: Iterable[str] = ("Y", "V"),
+    size: tuple[int, int] | None = None,
+) -> ArrayCube | None:
+    """A MATLAB file of unmixing: one column a pixel, with `nRow` and `nCol` beside it.
+
+    None when the file has no such matrix (or no size, unless `size` is given).
+    """
+    if path.suffix.lower() != ".mat":
+        return None
+    found = (_variable(path, "nRow"), _variable(path, "nCol"))
+    if all(value is not None and value.size == 1 for value in found):
+        size = int(found[0].item()), int(found[1].item())
+    for name in variables:
+        values = _variable(path, name) if size else None
+        if values is not None and values.shape[2] == 1 and values.shape[1] > 1:
+            return ArrayCube(pixel_matrix(values[..., 0], *size, f"{path}: '{name}'"))
+    return None
+
+
+def _variable(path: Path, name: str) -> np.ndarray | None:
+    try:
+        with open_scene(path, variable=name) as reader:
+            return reader.read()
+    except UserError:
+        return None

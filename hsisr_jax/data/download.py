@@ -45,7 +45,7 @@ class Source:
 
 def locate(source: Source, folders: list[Path]) -> Path | None:
     """The file under one of its names in the first folder, at any depth, that has it."""
-    names = (source.file, *source.aliases)
+    names = (*source.aliases, source.file)
     for folder in folders:
         for name in names:
             if (folder / name).exists():

@@ -123,6 +123,10 @@ def constants(
         if region.role == "train":
             seen = domains.get(region.domain, Statistics())
             domains[region.domain] = seen.merge(found[index])
+    # A domain without training data is seen through the others' range, as in A-SNLSR.
+    anywhere = Statistics()
+    for seen in domains.values():
+        anywhere = anywhere.merge(seen)
     result = {}
     for index, region in enumerate(definition.regions):
         scene, floor = whole[region.scene], args.get("floor", 1e-4)
@@ -132,7 +136,7 @@ def constants(
             "max_of_scene": (0.0, scene.maximum),
             "max_of_region": (0.0, found[index].maximum),
             "unit": (args.get("minimum", scene.minimum), args.get("maximum", scene.maximum)),
-            "log_minmax": _logarithms(domains.get(region.domain, scene), args, floor),
+            "log_minmax": _logarithms(domains.get(region.domain, anywhere), args, floor),
         }[name]
         if not low < high:
             raise UserError(

@@ -1,0 +1,47 @@
+"""PCIDSK (`.pix`), the format in which the Houston 2018 contest published its cube. Read only."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta
+
+
+class PcidskCube:
+    """The first `bands` layers of a `.pix` file; what follows them there is not spectral."""
+
+    def __init__(self, path: Path, bands: int):
+        import rasterio
+        from rasterio.errors import RasterioError
+
+        try:
+            self._file = rasterio.open(path, driver="PCIDSK")
+        except RasterioError as error:
+            raise UserError(f"{path} is not a readable PCIDSK file ({error})") from None
+        if self._file.count < bands:
+            raise UserError(f"{path} has {self._file.count} layers; {bands} bands are expected")
+        self.path, self.bands = path, bands
+        self.height, self.width = self._file.height, self._file.width
+        self.dtype = np.dtype(self._file.dtypes[0])
+        crs = self._file.crs
+        self.meta = SceneMeta(
+            crs=crs.to_wkt() if crs else "", transform=tuple(self._file.transform)[:6]
+        )
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        from rasterio.errors import RasterioError
+        from rasterio.windows import Window
+
+        window = Window.from_slices(rows, cols, height=self.height, width=self.width)
+        try:
+            block = self._file.read(list(range(1, self.bands + 1)), window=window)
+        except RasterioError as error:
+            raise UserError(f"{self.path} is damaged or truncated ({error})") from None
+        return np.moveaxis(block, 0, -1)
+
+    def __enter__(self) -> "PcidskCube":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
