@@ -7,6 +7,7 @@ driver may open a file, so that no file can point GDAL at another one.
 
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import envi_header
-from hsisr_jax.formats.raw import Staged, partial, stale
+from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
     SceneMeta,
@@ -35,17 +36,29 @@ OURS = {"description": "TIFFTAG_IMAGEDESCRIPTION", "sensor": "sensor", "units": 
 
 
 @contextmanager
-def _opened(path: Path | str, mode: str = "r", **options: Any) -> Iterator[Any]:
-    """A dataset, with a small block cache: GDAL's own would take 5% of the machine's memory."""
-    import warnings
+def _settings() -> Iterator[None]:
+    """A small block cache: GDAL's own would take 5% of the machine's memory. Of one thread only."""
+    import rasterio
 
+    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536):
+        yield
+
+
+def _open(path: Path | str, mode: str = "r", **options: Any) -> Any:
+    """A dataset; no other driver of GDAL may open the file."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536):
+    with warnings.catch_warnings(), _settings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path, mode, driver="GTiff", **options) as dataset:
-            yield dataset
+        return rasterio.open(path, mode, driver="GTiff", **options)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    """A dataset for a while."""
+    with _settings(), _open(path) as dataset:
+        yield dataset
 
 
 class GeoTiffReader(SceneReader):
@@ -202,10 +215,12 @@ class GeoTiffWriter(SceneWriter):
         self.height, self.width, self.bands = shape
         self.files = Staged(path)
         self.dataset: Any = None
-        self.opening: Any = None
         self.resumed = resume and partial(path).exists()
         if self.resumed:
-            self._open("r+")
+            try:
+                self._open("r+")
+            except Exception as error:
+                raise stale(path) from error
             found = (self.dataset.height, self.dataset.width, self.dataset.count)
             if found != shape or set(self.dataset.dtypes) != {dtype.name}:
                 self._close()
@@ -219,22 +234,24 @@ class GeoTiffWriter(SceneWriter):
             raise
 
     def _open(self, mode: str, **profile: Any) -> None:
-        self.opening = _opened(partial(self.path), mode, **profile)
-        self.dataset = self.opening.__enter__()
+        self.dataset = _open(partial(self.path), mode, **profile)
 
     def _close(self) -> None:
-        if self.dataset is not None:
-            self.dataset = None
-            self.opening.__exit__(None, None, None)
+        dataset, self.dataset = self.dataset, None
+        if dataset is not None:
+            with _settings():
+                dataset.close()
 
     def _write(self, row: int, col: int, block: np.ndarray) -> None:
         from rasterio.windows import Window
 
         part = Window(col, row, block.shape[1], block.shape[0])
-        self.dataset.write(np.ascontiguousarray(block.transpose(2, 0, 1)), window=part)
+        with _settings():
+            self.dataset.write(np.ascontiguousarray(block.transpose(2, 0, 1)), window=part)
 
     def _sync(self) -> None:
         self._close()
+        flush(partial(self.path))
         self._open("r+")
 
     def _finish(self) -> None:

@@ -203,7 +203,11 @@ def _layout(
     path: Path, shape: tuple, dtype: np.dtype, meta: SceneMeta, variable: str, axes: str
 ) -> RawLayout:
     """Where the values go; an error for a partial file of another run."""
-    with h5py.File(partial(path), "r") as file:
+    try:
+        file = h5py.File(partial(path), "r")
+    except OSError as error:  # killed before it was complete
+        raise stale(path) from error
+    with file:
         data = file.get(variable)
         stored = tuple(dict(zip("hwb", shape))[axis] for axis in axes)
         same = isinstance(data, h5py.Dataset) and (data.shape, data.dtype) == (stored, dtype)

@@ -133,14 +133,11 @@ class Staged:
     def commit(self) -> None:
         """Flush every file to the disk and give it its name."""
         for path in self.paths:
-            fd = os.open(partial(path), os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            flush(partial(path))
         for path in self.paths:
             os.replace(partial(path), path)
-        _sync_folder(self.paths[0].parent)
+        with suppress(OSError):  # not every file system lets a folder be flushed
+            flush(self.paths[0].parent)
 
     def remove(self) -> None:
         """Delete what there is of them."""
@@ -149,19 +146,19 @@ class Staged:
                 partial(path).unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every file system lets a folder be flushed
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def flush(path: Path) -> None:
+    """Bring a file, or a folder's list of names, to the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def stale(path: Path) -> UserError:
     """The error for a partial file that does not belong to this run."""
     return UserError(
-        f"{partial(path)}: was begun with another size, dtype or header; "
+        f"{partial(path)}: is damaged or was begun with another size, dtype or header; "
         "delete it or start without resume"
     )
 

@@ -47,7 +47,7 @@ def cube_shape(path: object, name: str, shape: Sequence[int]) -> tuple[int, int,
 def as_wavelengths(
     values: np.ndarray | None, bands: int, unit: str = "", *, micrometres_below: float = 100
 ) -> np.ndarray | None:
-    """Values in nanometres, if they can be wavelengths of so many bands; their size tells a unit."""
+    """Values in nanometres, if they can be wavelengths of so many bands."""
     if values is None or values.dtype.kind not in NUMERIC[:3] or values.size != bands:
         return None
     values = np.asarray(values, float).reshape(-1)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,23 @@ def test_blocks_and_metadata_come_back(name, tmp_path, cube, meta):
         assert scene.read(slice(6, None)).flags.c_contiguous
         assert scene.read(slice(3, 3)).shape == (0, 9, 5)
         assert scene.meta == meta
+
+
+@every_file
+def test_reading_and_writing_in_other_threads(name, tmp_path, cube):
+    """Prediction reads, computes and writes at the same time."""
+    write_scene(tmp_path / name, cube, **FILES[name])
+    (tmp_path / "out").mkdir()
+    with (
+        ThreadPoolExecutor(1) as reading,
+        ThreadPoolExecutor(1) as writing,
+        open_scene(tmp_path / name) as scene,
+        create(tmp_path / "out" / name) as out,
+    ):
+        for row in range(7):
+            block = reading.submit(scene.read, slice(row, row + 1)).result()
+            writing.submit(out.write, row, 0, block).result()
+    np.testing.assert_array_equal(read_scene(tmp_path / "out" / name)[0], cube)
 
 
 @every_file
@@ -146,6 +164,17 @@ def test_resume_without_a_partial_file_starts_anew(name, tmp_path, cube):
         assert not out.resumed
         out.write(0, 0, cube)
     np.testing.assert_array_equal(read_scene(tmp_path / name)[0], cube)
+
+
+@every_file
+def test_resume_refuses_a_damaged_partial_file(name, tmp_path, cube):
+    out = create(tmp_path / name)
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="damaged or was begun"):
+        create(tmp_path / name, resume=True)
+    out.abort()
+    assert list(tmp_path.iterdir()) == []
 
 
 @every_file
