@@ -73,8 +73,9 @@ function extent(values) {
     : [low, high];
 }
 
-// spec: title, unit (of x), x_title, y_title, log, series [{name, x, y, colour | role | hue}],
-//       points (scatter): groups [{name, colour, points}], marks [{x, colour | band}], zero, fixed y.
+// spec: title, unit (of x), x_title, y_title, log, series [{name, x, y, colour | role | hue}]
+//       or groups [{name, colour, points}], marks [{x, colour | band}], levels [{y, name}], zero,
+//       range (of x in a scatter plot), fixed (of y), quiet (no legend).
 class Chart {
   constructor(host, spec, {height = 210, pick = null} = {}) {
     this.height = height;
@@ -141,7 +142,10 @@ class Chart {
     if (spec.zero) low = Math.min(0, low);
     const room = spec.log || spec.fixed ? 0 : (high - low) * 0.06;
     this.y = [spec.zero && low === 0 ? 0 : low - room, high + room];
-    if (spec.groups) this.x = [this.x[0] - (this.x[1] - this.x[0]) * 0.04, this.x[1] + (this.x[1] - this.x[0]) * 0.04];
+    if (spec.groups) {
+      const margin = (this.x[1] - this.x[0]) * 0.04;
+      this.x = spec.range ?? [this.x[0] - margin, this.x[1] + margin];
+    }
     const inner = [this.width - frame.left - frame.right, this.height - frame.top - frame.bottom];
     const part = (value, [from, to]) => (value - from) / (to - from);
     this.toX = (value) => frame.left + inner[0] * part(value, this.x);
@@ -162,6 +166,11 @@ class Chart {
       const x = this.toX(tick);
       root.append(svg("line", {class: "stub", x1: x, x2: x, y1: bottom, y2: bottom + 4}));
       root.append(svg("text", {class: "tick", x, y: bottom + 16, "text-anchor": "middle"}, format(tick, 6)));
+    }
+    for (const level of spec.levels ?? []) {
+      const y = this.toY(level.y);
+      root.append(svg("line", {class: "level", x1: frame.left, x2: this.width - frame.right, y1: y, y2: y}));
+      root.append(svg("text", {class: "label", x: this.width - frame.right, y: y - 4, "text-anchor": "end"}, level.name));
     }
     root.append(svg("line", {class: "axis", x1: frame.left, x2: this.width - frame.right, y1: bottom, y2: bottom}));
     const name = spec.x_title ?? spec.unit;

@@ -11,6 +11,7 @@ from hsisr_jax.report.tables import UNITS, direction
 
 POINTS = 600  # a curve
 NOT_CURVES = {"step", "kind", "time", "wall_time", "epoch"}
+CHANCE = [{"y": 0.5, "name": "chance, two domains"}]
 SETTINGS = ("learning_rate", "examples_per_second")
 
 
@@ -24,7 +25,8 @@ def charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def accuracy(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Accuracy of the domain discriminator, where a run had one."""
     found = {(kind, key): None for run in runs for kind, key in _keys(run)}
-    return [_chart(runs, kind, key) for kind, key in found if "accuracy" in key]
+    charts = [_chart(runs, kind, key) for kind, key in found if "accuracy" in key]
+    return [chart | {"fixed": [0, 1], "levels": CHANCE} for chart in charts]
 
 
 def _keys(run: Run) -> dict[tuple[str, str], None]:
@@ -89,4 +91,7 @@ def _thin(points: np.ndarray, *, mean: bool) -> tuple[list, list]:
     points = points[np.argsort(points[:, 0], kind="stable")]
     shares = np.array_split(points, min(POINTS, len(points)))
     picked = np.stack([share.mean(0) if mean else share[-1] for share in shares])
-    return picked[:, 0].tolist(), [v if math.isfinite(v) else None for v in picked[:, 1].tolist()]
+    steps, values = picked.T.tolist()
+    return [round(step, 1) for step in steps], [
+        float(f"{v:.6g}") if math.isfinite(v) else None for v in values
+    ]

@@ -28,9 +28,10 @@ def projections(runs: Sequence[Run]) -> list[dict[str, Any]]:
             if k in data and data[k].shape == data["features"].shape
         ]
         planes, share = _project([features for _, features in stages])
+        limits = [_limits(np.concatenate(planes)[:, axis]) for axis in (0, 1)]
         pick = _spread(len(data["domain"]))
         for (stage, _), plane in zip(stages, planes):
-            charts.append(_scatter(run, stage, plane[pick], data["domain"][pick], share))
+            charts.append(_scatter(run, stage, plane[pick], data["domain"][pick], share, limits))
     return charts
 
 
@@ -78,12 +79,16 @@ def _project(stages: list[np.ndarray]) -> tuple[list[np.ndarray], list[float]]:
     return np.split(plane, len(stages)), [float(100 * s) for s in share]
 
 
-def _scatter(run: Run, stage: str, plane: np.ndarray, domain: np.ndarray, share: list) -> dict:
+def _scatter(
+    run: Run, stage: str, plane: np.ndarray, domain: np.ndarray, share: list, limits: list
+) -> dict:
     axes = [f"component {i + 1} ({s:.0f}% of variance)" for i, s in enumerate(share)]
     return {
         "title": f"{run.name}: abundance features, {stage} adaptation",
         "x_title": axes[0],
         "y_title": axes[1] if len(axes) > 1 else "",
+        "range": limits[0],
+        "fixed": limits[1],
         "groups": [
             {
                 "name": _domain(int(d)),
@@ -93,6 +98,11 @@ def _scatter(run: Run, stage: str, plane: np.ndarray, domain: np.ndarray, share:
             for i, d in enumerate(np.unique(domain))
         ],
     }
+
+
+def _limits(values: np.ndarray) -> list[float]:
+    margin = 0.05 * float(np.ptp(values)) or 0.5
+    return [float(values.min()) - margin, float(values.max()) + margin]
 
 
 def _spread(count: int) -> np.ndarray:

@@ -211,8 +211,9 @@ class Explorer {
   }
 
   key(event) {
-    const typing = ["INPUT", "SELECT"].includes(event.target.tagName) || event.target.getAttribute("role") === "slider";
-    if (!this.ready || typing || event.altKey || event.ctrlKey || event.metaKey) return;
+    const slides = event.target.type === "range" && event.key.startsWith("Arrow");
+    const typing = event.target.tagName === "SELECT" || event.target.type === "number" || slides;
+    if (!this.ready || typing || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
     const step = event.shiftKey ? 10 : 1;
     const move = (rows, columns) => { this.hover = null; this.select(this.pin[0] + rows * step, this.pin[1] + columns * step); };
     const actions = {

@@ -6,6 +6,7 @@ file can end the element. Texts reach the page through `html.escape` here and `t
 """
 
 import base64
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -24,7 +25,8 @@ from hsisr_jax.report.scenes import Scene, describe, gather
 
 SCRIPTS = ("charts.js", "cubes.js", "panels.js", "controls.js", "explorer.js", "page.js")
 IMAGES = 8  # scenes with pictures, at most; the tables hold all
-OVERHEAD = 400_000  # bytes for everything but the cubes and maps
+DESCRIPTION = 40_000  # bytes of JSON a scene: basis, stretches, charts
+LEAST = 150_000  # bytes for cubes and maps, even where tables and curves fill the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +77,15 @@ def build(
         blobs.append(base64.b64encode(content).decode("ascii"))
         return f"blob-{len(blobs) - 1}"
 
-    budget = max(megabytes * 1e6 - OVERHEAD, 200_000) * 3 / 4  # base64 adds a third
-    described = describe(scenes, budget, store)
     style = _read("page.css")
     script = '"use strict";\n(() => {\n' + "\n".join(map(_read, SCRIPTS)) + "\n})();\n"
     body = "".join(
         f'<section id="{s.anchor}"><h2>{tables.escape(s.title)}</h2>{s.body}</section>'
         for s in sections
     )
+    rest = len(body) + len(style) + len(script) + len(_json(data)) + DESCRIPTION * len(scenes)
+    budget = max(megabytes * 1e6 - rest, LEAST) * 3 / 4  # base64 adds a third
+    described = describe(scenes, budget, store)
     links = "".join(f'<a href="#{s.anchor}">{tables.escape(s.title)}</a>' for s in sections)
     date = datetime.datetime.now().astimezone().strftime("%d %B %Y, %H:%M").lstrip("0")
     parts = {
@@ -114,7 +117,8 @@ def save(html: str, output: str | os.PathLike) -> Path:
         part.write_text(html, "utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise UserError(f"cannot write {path} ({error.strerror}); choose another output") from error
     return path
 

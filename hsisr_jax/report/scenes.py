@@ -77,7 +77,11 @@ def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping[str
         cube = data.get(key)
         if not _is_cube(cube) or (key == "lms" and cube.shape != data["hr"].shape):
             continue
-        alike = [layer for layer in scene.layers if layer.label.startswith(NAMES[key])]
+        alike = [
+            layer
+            for layer in scene.layers
+            if layer.role == role and layer.label.startswith(NAMES[key])
+        ]
         if not any(_equal(layer.cube, cube) for layer in alike):
             label = NAMES[key] + (f" ×{ratio:g}" if alike and ratio else "")
             scene.layers.append(Layer(label, role, cube))

@@ -112,8 +112,8 @@ def _mean(entries: list, part: str) -> dict[str, float]:
 
 def _write_json(path: Path, entries: list, *, steps: int, seed: int, quality: float) -> None:
     metrics = {
-        "test": _mean(entries, "test"),
-        "bicubic": _mean(entries, "bicubic"),
+        "test": _mean(entries, "test") if entries else {},
+        "bicubic": _mean(entries, "bicubic") if entries else {},
         "images": entries,
         "protocol": {"name": "sspsr", "data_range": 1.0, "ratio": 4},
         "parameters": int(4e6 * quality),
