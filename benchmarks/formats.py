@@ -3,9 +3,9 @@
     python benchmarks/formats.py --size 1024 --bands 128
 
 Each cell is a process of its own, which reads (or writes) the whole scene window by window; files
-are in the page cache. "times" is the other library's seconds over ours, both from the same round; the
-libraries are spectral (ENVI), rasterio (GeoTIFF), scipy (MATLAB v5, which reads everything for the
-first window), h5py (HDF5 and v7.3) and numpy.
+are in the page cache. "times" is the other library's seconds over ours, both from the same round;
+the libraries are spectral (ENVI), rasterio (GeoTIFF), scipy (MATLAB v5, which reads everything for
+the first window), h5py (HDF5 and v7.3) and numpy.
 """
 
 import argparse

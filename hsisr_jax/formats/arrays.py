@@ -4,6 +4,7 @@ Headers are read by numpy with pickle off; a stored (uncompressed) array of an n
 like an npy, a compressed one as a whole.
 """
 
+import math
 import os
 import struct
 import zipfile
@@ -31,6 +32,7 @@ from hsisr_jax.formats.variables import (
 
 MAX_SIDECAR = 1 << 24
 MAX_MEMBERS = 10_000
+MAX_HEADER = 1 << 16  # numpy itself stops at 10,000 characters
 LOCAL = struct.Struct("<4s5H3I2H")  # a zip member's own header, before its name
 
 
@@ -43,6 +45,8 @@ def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
 
 def _header(path: object, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, column-major or not, dtype, and where the values start."""
+    # From memory: numpy allocates whatever length a header claims for itself.
+    file = BytesIO(file.read(MAX_HEADER))
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -93,8 +97,10 @@ def _open_npz(path: Path, variable: str | None) -> SceneReader:
         info, head = members[name], heads[name]
 
         def load(key: str) -> np.ndarray | None:
-            shape, _, dtype, _ = heads[key]
-            if members[key].file_size > MAX_SIDECAR or dtype.hasobject:
+            shape, _, dtype, start = heads[key]
+            declared = start + math.prod(shape) * dtype.itemsize
+            limit = min(members[key].file_size, MAX_SIDECAR)
+            if dtype.hasobject or min(shape, default=0) < 0 or declared > limit:
                 return None
             with _member(archive, members[key]) as file:
                 return np.lib.format.read_array(BytesIO(file.read(MAX_SIDECAR)), allow_pickle=False)

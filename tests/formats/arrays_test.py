@@ -91,6 +91,35 @@ def test_a_header_that_declares_too_much(tmp_path):
             open_scene(tmp_path / name)
 
 
+def test_a_header_that_declares_too_much_of_itself(tmp_path, monkeypatch):
+    """Found by fuzzing: numpy allocates the length of the header before it reads it."""
+    head = b"\x93NUMPY\x02\x00" + struct.pack("<I", 0x7FFFFFFF) + b"{'descr': '<u2'"
+    (tmp_path / "a.npy").write_bytes(head)
+    sizes = []
+    real = np.lib.format.read_array_header_2_0
+
+    def watched(file):
+        sizes.append(len(file.getvalue()))
+        return real(file)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_2_0", watched)
+    with pytest.raises(UserError, match="cannot be read"):
+        open_scene(tmp_path / "a.npy")
+    assert sizes == [len(head)]
+
+
+def test_companions_that_declare_too_much_are_left_out(tmp_path, cube):
+    np.save(tmp_path / "x.npy", cube)
+    head = {"descr": "<U1000000000", "fortran_order": False, "shape": ()}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+        with archive.open("scene_meta.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, head)
+    found, meta = read_scene(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found, cube)
+    assert meta == SceneMeta()
+
+
 def test_a_member_that_lies_about_its_size(tmp_path, cube):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((64, 64, 64)))
     data = (tmp_path / "a.npz").read_bytes()
