@@ -5,6 +5,7 @@ and opaque alpha; those keep their 8 bits, so that the caller divides by that sc
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,13 @@ def read_png(file: str | Path) -> np.ndarray:
     """One band `(h, w)`; colours must be equal (a grey picture saved as RGB or RGBA)."""
     from PIL import Image
 
-    with readable(file, "a PNG"), Image.open(file, formats=["PNG"]) as image:
+    with readable(file, "a PNG"):
+        # From memory: Pillow allocates whatever length a chunk of the file claims for itself.
+        content = Path(file).read_bytes()
+    with readable(file, "a PNG"), Image.open(BytesIO(content), formats=["PNG"]) as image:
         samples = len(image.getbands()) * (2 if image.mode.startswith("I") else 1)
         declared = image.width * image.height * samples
-        check_size(file, declared, Path(file).stat().st_size, packed=True)
+        check_size(file, declared, len(content), packed=True)
         if image.mode in GREY:
             return np.asarray(image).astype(GREY[image.mode])
         if image.mode not in ("RGB", "RGBA", "LA"):
