@@ -211,7 +211,7 @@ def _strings(names: Any, path: Path) -> tuple[str, ...]:
 class _Array:
     """Stands for numpy's array while a pickle is read: nothing is allocated by what it says."""
 
-    items: Any = ()
+    items: list | None = None
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, _, data = state
@@ -259,7 +259,7 @@ def _plain(value: Any, budget: list[int], depth: int = 0) -> Any:
     budget[0] -= 1
     if budget[0] < 0 or depth > 4:
         raise pickle.UnpicklingError("more than lists of names")
-    if isinstance(value, _Array):
+    if isinstance(value, _Array) and value.items is not None:
         return [_plain(item, budget, depth + 1) for item in value.items]
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, budget, depth + 1) for item in value]
