@@ -1,7 +1,6 @@
 """What each `--mode` does, once the flags are parsed."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from hsisr_jax import predict, train
+from hsisr_jax import train
 from hsisr_jax.data import scenes
 from hsisr_jax.errors import UserError
 from hsisr_jax.training.hooks import Interrupted, Progress
@@ -27,7 +26,7 @@ def call(mode: str, config: ConfigDict | None, options: flags.FlagValues) -> int
 
 
 def join_cluster(options: flags.FlagValues) -> None:
-    """Several processes: by flags, or as SLURM, Open MPI and Kubernetes jobs announce themselves."""
+    """Several processes: by flags, or as SLURM and Open MPI announce themselves."""
     given = [options.coordinator, options.num_processes, options.process_id]
     if any(x is not None for x in given):
         if any(x is None for x in given):
@@ -42,6 +41,8 @@ def _train(config: ConfigDict | None, options: flags.FlagValues) -> None:
 
 
 def _eval(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    from hsisr_jax import predict
+
     workdir = _workdir(options)
     config = ConfigDict(read_config(workdir))
     if options.input or options.reference:
@@ -51,6 +52,8 @@ def _eval(config: ConfigDict | None, options: flags.FlagValues) -> None:
 
 
 def _predict(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    from hsisr_jax import predict
+
     for name in ("input", "output"):
         if not options[name].value:
             raise UserError(f"--mode=predict needs --{name}=FILE")
@@ -58,6 +61,8 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> None:
 
 
 def _export(config: ConfigDict | None, options: flags.FlagValues) -> None:
+    from hsisr_jax import predict
+
     if not options.output:
         raise UserError("--mode=export needs --output=FILE")
     predict.export(_workdir(options), options.output)
@@ -67,7 +72,7 @@ def _prepare(config: ConfigDict | None, options: flags.FlagValues) -> None:
     config = _needed(config, options)
     if options.manual_dir:
         config.data.manual_dir = options.manual_dir
-    print(scenes.describe(scenes.load(config.data, progress=Progress(0, 0, 1).note)))
+    print(scenes.load(config.data, progress=Progress(0, 0, 1).note).describe())
     print(f"prepared in {scenes.folder(config.data)}")
 
 

@@ -32,12 +32,19 @@ def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike)
                 state = run.start(checkpoints)
                 state = run.fit(state, checkpoints, folder.path, signals)
             state = run.select(state, checkpoints)
-        results, evaluation = run.test(state)
-        folder.write_json("metrics.json", results)
-        write_evaluation(folder.path, evaluation)
-        page = report.write([folder.path], folder.path / "report" / "index.html")
-        run.progress.say(f"{table(evaluation)}\nreport: {page}")
-    return results
+        return run.conclude(state, folder)
+
+
+def evaluate_only(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> dict:
+    """Scores the checkpoint of a workdir on its dataset's test images, and renews the report."""
+    with Workdir(workdir, config) as folder:
+        run = Run(config)
+        with run.checkpoints(folder.path) as checkpoints:
+            if checkpoints.latest is None:
+                raise UserError(f"there is no checkpoint in {folder.path}: train first")
+            state = run.start(checkpoints)
+            state = run.select(state, checkpoints)
+        return run.conclude(state, folder)
 
 
 class Run:
@@ -246,6 +253,17 @@ class Run:
         }
         return evaluation.to_json() | facts, evaluation
 
+    def conclude(self, state: TrainState, folder: Workdir) -> dict:
+        """Tests, writes what the workdir shall hold, and says it."""
+        results, evaluation = self.test(state)
+        if jax.process_index() == 0:
+            folder.write_json("metrics.json", results)
+            write_text(folder.path / "metrics.csv", evaluation.to_csv())
+            evaluation.save_kept(folder.path / "eval")
+            page = report.write([folder.path], folder.path / "report" / "index.html")
+            print(f"{table(evaluation)}\nreport: {page}")
+        return results
+
 
 class Patience:
     """Ends a run after too many evaluations without a better one; 0 waits for ever."""
@@ -261,10 +279,3 @@ class Patience:
         self.waited = 0 if value > self.best else self.waited + 1
         self.best = max(value, self.best)
         return 0 < self.limit <= self.waited
-
-
-def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
-    """`metrics.csv` and the cubes that the report shows."""
-    if jax.process_index() == 0:
-        write_text(folder / "metrics.csv", evaluation.to_csv())
-        evaluation.save_kept(folder / "eval")

@@ -30,14 +30,15 @@ class Draw:
     low: jax.Array
     high: jax.Array
     domain: jax.Array  # b
-    symmetry: jax.Array  # b
+    symmetry: jax.Array | None  # b; None: as they are
 
 
 def draw(patches: Patches, seed: int, step, batch_size: int, *, augment: bool, place=lambda x: x):
     """The batch at `step`, cut on the device; `place` shards what is chosen before it is cut."""
     chosen, symmetry = sampler.choose(patches.counts, seed, step, batch_size, augment=augment)
     chosen, symmetry = place(chosen), place(symmetry)
-    return _draw(patches, sampler.gather(patches, chosen), chosen, symmetry)
+    pixels = sampler.gather(patches, chosen)
+    return _draw(patches, pixels, chosen, symmetry if augment else None)
 
 
 def draw_on_host(
@@ -48,7 +49,8 @@ def draw_on_host(
         patches.counts, seed, step, batch_size, augment=augment, xp=np
     )
     chosen, symmetry = chosen[part], symmetry[part]
-    return _draw(patches, sampler.gather_on_host(patches, chosen), chosen, symmetry)
+    pixels = sampler.gather_on_host(patches, chosen)
+    return _draw(patches, pixels, chosen, symmetry if augment else None)
 
 
 def _draw(patches: Patches, pixels, chosen, symmetry) -> Draw:
@@ -81,7 +83,7 @@ class Recipe:
         def linear(pixels):
             spread = (slice(None), None, None)
             x = pixels.astype(jnp.float32) * drawn.gain[spread] + drawn.bias[spread]
-            return sampler.turn(x, drawn.symmetry)
+            return x if drawn.symmetry is None else sampler.turn(x, drawn.symmetry)
 
         cubes = {name: linear(pixels) for name, pixels in drawn.pixels.items()}
         hr = cubes.pop("hr")  # b H W c
@@ -118,5 +120,5 @@ def of_image(image: Mapping[str, np.ndarray], normaliser, domain: int = 0) -> Dr
         low=row(normaliser.low),
         high=row(normaliser.high),
         domain=jnp.full((1,), domain, jnp.int32),
-        symmetry=jnp.zeros((1,), jnp.int32),
+        symmetry=None,
     )

@@ -68,6 +68,15 @@ class Dataset:
     def floor(self) -> float | None:
         return (self.train or self.test)[0].normaliser.floor
 
+    def describe(self) -> str:
+        """What a user wants to know of a prepared dataset."""
+        lines = [f"{self.name} ({self.split.name}): {self.bands} bands, {self.split.citation}"]
+        for role in ("train", "validation", "test"):
+            for scene in getattr(self, role):
+                sizes = ", ".join(f"{name} {x.shape} {x.dtype}" for name, x in scene.cubes.items())
+                lines.append(f"  {role:10} {scene.name}: {sizes}")
+        return "\n".join(lines)
+
     def nbytes(self) -> int:
         return sum(x.nbytes for scene in self.train for x in scene.cubes.values())
 

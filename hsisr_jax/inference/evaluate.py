@@ -40,7 +40,7 @@ class Protocol:
             data_range=self.data_range,
             ratio=self.ratio,
         )
-        return {name: float(value) for name, value in values.items()}
+        return {key: float(values[key]) for key in metrics.conventions(self.name)["metrics"]}
 
 
 @dataclass
