@@ -131,7 +131,7 @@ def test_equals_the_graph_written_in_numpy():
 def test_starts_as_tensorflow_starts():
     """Glorot uniform kernels, zero biases, Glorot for the attention's five taps as well."""
     module, batch = models.create("ssran"), {"msi": jnp.zeros((1, 4, 4, 4))}
-    params = module.init(jax.random.key(0), batch)["params"]
+    params = jax.jit(module.init)(jax.random.key(0), batch)["params"]
     kernel = np.asarray(params["block_1"]["spatial_0"]["kernel"])
     bound = np.sqrt(6 / (9 * 64 + 9 * 64))
     assert 0.99 * bound < np.abs(kernel).max() <= bound
