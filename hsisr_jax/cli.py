@@ -1,8 +1,10 @@
 """The command line, thin: flags, a table of modes, and errors in one line with exit code 2."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -40,6 +42,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
+    _let_configs_import_each_other(argv)
     try:
         rest = FLAGS(list(argv))
         config = FLAGS.config
@@ -56,12 +59,20 @@ def main(argv: Sequence[str]) -> int:
 
 def _explain(error: Exception) -> str:
     """What ml_collections and absl say, in one line."""
-    text = " ".join(str(error).split())
     if isinstance(error, FileNotFoundError):
         return f"config file not found: {error.filename}"
-    if isinstance(error, KeyError):
-        text = text.strip("'\"")
-    return text or type(error).__name__
+    text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split())
+    if "Traceback" in text:  # an error inside a config file: its last line says what
+        text = re.split(r"\b\w*(?:Error|Exception): ", text)[-1]
+    return text.strip("'\" ") or type(error).__name__
+
+
+def _let_configs_import_each_other(argv: Sequence[str]) -> None:
+    """`from configs import common` works from any folder."""
+    for argument in argv:
+        name, _, value = argument.lstrip("-").partition("=")
+        if name == "config" and value:
+            sys.path.append(str(Path(value.split(":")[0]).resolve().parent.parent))
 
 
 def _fail(text: str) -> int:
