@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 
@@ -192,6 +192,10 @@ def _prelude(shape: tuple, dtype: np.dtype) -> bytes:
 class NpzWriter(RawWriter):
     """An npy under a partial name, put into its archive at the end."""
 
+    inner: Path | None = None
+    meta: SceneMeta
+    variable: str
+
     @classmethod
     def start(
         cls,
@@ -201,7 +205,7 @@ class NpzWriter(RawWriter):
         meta: SceneMeta,
         variable: str,
         resume: bool,
-    ) -> "NpzWriter":
+    ) -> Self:
         """Begin, or continue if the same file was begun."""
         inner = path.with_name(path.name + ".npy")
         writer = cls.begin(path, layout, prelude, data=inner, resume=resume)
@@ -209,6 +213,7 @@ class NpzWriter(RawWriter):
         return writer
 
     def _finish(self) -> None:
+        assert self.inner is not None
         os.fsync(self.fd)
         self._close()
         with zipfile.ZipFile(partial(self.path), "w", zipfile.ZIP_STORED) as archive:
@@ -227,5 +232,5 @@ class NpzWriter(RawWriter):
 
     def _abort(self) -> None:
         super()._abort()
-        if hasattr(self, "inner"):
+        if self.inner is not None:
             Staged(self.path).remove()

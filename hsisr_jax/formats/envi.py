@@ -110,7 +110,12 @@ def create_scene(
         names = " ".join(str(known) for known in codes)
         raise UserError(f"{path}: ENVI has no {dtype.newbyteorder('=')}; choose one of {names}")
     layout = RawLayout(*shape, dtype, ORDERS[interleave])
-    first = {"samples": shape[1], "lines": shape[0], "bands": shape[2], "header offset": 0}
+    first: dict[str, object] = {
+        "samples": shape[1],
+        "lines": shape[0],
+        "bands": shape[2],
+        "header offset": 0,
+    }
     first |= {"file type": "ENVI Standard", "data type": codes[dtype.newbyteorder("=")]}
     first |= {"interleave": interleave, "byte order": 0}
     text = _text({key: str(value) for key, value in first.items()} | _fields(meta, shape[2]))
@@ -159,7 +164,9 @@ def _fields(meta: SceneMeta, bands: int) -> dict[str, str]:
 
 def _listed(values) -> str:
     """A list in braces, a few entries a line."""
-    entries = [_plain(v) if isinstance(v, float | np.floating) else _one_line(v) for v in values]
+    entries = [
+        _plain(float(v)) if isinstance(v, float | np.floating) else _one_line(v) for v in values
+    ]
     rows = [", ".join(entries[i : i + 8]) for i in range(0, len(entries), 8)]
     return "{" + ",\n  ".join(rows) + "}"
 
@@ -179,7 +186,7 @@ def _one_line(value: object) -> str:
 def _map_info(meta: SceneMeta) -> dict[str, str]:
     """`map info` and `coordinate system string`; what they cannot say, in a field of our own."""
     fields: dict[str, str] = {}
-    name, tail = "Arbitrary", []
+    name, tail = "Arbitrary", list[str]()
     if meta.crs:
         name, tail, wkt = _named(meta.crs)
         fields["coordinate system string"] = "{" + _one_line(wkt) + "}"

@@ -208,7 +208,14 @@ def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...]
         cos, sin = math.cos(angle), math.sin(angle)
         a, b, d, e = dx * cos, dy * sin, dx * sin, -dy * cos
     column, row = column - 1, row - 1
-    transform = (a, b, east - a * column - b * row, d, e, north - d * column - e * row)
+    transform: tuple[float, ...] = (
+        a,
+        b,
+        east - a * column - b * row,
+        d,
+        e,
+        north - d * column - e * row,
+    )
     saved = [float(x) for x in items(header.get("affine transform", "")) if _is_number(x)]
     if len(saved) == 6:  # ours, where `map info` cannot say it
         transform = tuple(saved)

@@ -10,13 +10,14 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import envi_header
+from hsisr_jax.formats import enmap, envi_header
 from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
@@ -151,7 +152,7 @@ def _meta(path: Path, dataset: Any) -> SceneMeta:
         wavelengths=wavelengths,
         fwhm=fwhm,
         band_names=names if any(names) else (),
-        bad_bands=[value == "1" for value in bad] if any(bad) else None,
+        bad_bands=np.array([value == "1" for value in bad]) if any(bad) else None,
         nodata=dataset.nodata,
         scale=dataset.scales[0] if len(set(dataset.scales)) == 1 else 1.0,
         offset=dataset.offsets[0] if len(set(dataset.offsets)) == 1 else 0.0,
@@ -185,15 +186,16 @@ def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) 
 
 
 def _beside(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
-    """Wavelengths from the ENVI header that some scenes (Houston 2013) have beside their TIFF."""
-    from dataclasses import replace
-
+    """Wavelengths from EnMAP's XML or from an ENVI header (Houston 2013) beside the TIFF."""
     if len(meta.band_names) not in (0, bands):  # the first page's alone
         meta = replace(meta, band_names=())
     if meta.bad_bands is not None and len(meta.bad_bands) != bands:
         meta = replace(meta, bad_bands=None)
     if meta.wavelengths is not None and len(meta.wavelengths) != bands:
         meta = replace(meta, wavelengths=None, fwhm=None)
+    if meta.wavelengths is not None:
+        return meta
+    meta = enmap.completed(path, meta, bands)
     header_path = path.with_suffix(".hdr")
     if meta.wavelengths is not None or not header_path.is_file():
         return meta
@@ -221,8 +223,9 @@ class GeoTiffWriter(SceneWriter):
                 self._open("r+")
             except Exception as error:
                 raise stale(path) from error
-            found = (self.dataset.height, self.dataset.width, self.dataset.count)
-            if found != shape or set(self.dataset.dtypes) != {dtype.name}:
+            dataset: Any = self.dataset
+            found = (dataset.height, dataset.width, dataset.count)
+            if found != shape or set(dataset.dtypes) != {dtype.name}:
                 self._close()
                 raise stale(path)
             return
@@ -305,7 +308,9 @@ def _describe(dataset: Any, meta: SceneMeta) -> None:
         dataset.scales = [meta.scale] * dataset.count
         dataset.offsets = [meta.offset] * dataset.count
     for band in range(dataset.count):
-        tags, optics, name = {}, {}, ""
+        tags: dict[str, str] = {}
+        optics: dict[str, str] = {}
+        name = ""
         if meta.wavelengths is not None:
             centre = float(meta.wavelengths[band])
             tags |= {"wavelength": repr(centre), "wavelength_units": "Nanometers"}

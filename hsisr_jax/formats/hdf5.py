@@ -23,8 +23,10 @@ from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape
 KIND = "an HDF5 file"
 CACHE = 32 << 20  # bytes of decompressed chunks that h5py keeps
 MAX_OBJECTS = 10_000
-SPECTRAL = ("band", "bands", "wavelength", "wavelengths", "lambda", "wl", "channel", "channels")
-SPECTRAL += ("spectral", "spectral_band", "number_of_bands")
+SPECTRAL = (
+    *("band", "bands", "wavelength", "wavelengths", "lambda", "wl", "channel", "channels"),
+    *("spectral", "spectral_band", "number_of_bands"),
+)
 
 
 def open_scene(path: Path, *, variable: str | None = None, matlab: bool = False) -> SceneReader:
@@ -213,4 +215,5 @@ def _layout(
         same = isinstance(data, h5py.Dataset) and (data.shape, data.dtype) == (stored, dtype)
         if not same or hdf5_meta.own_text(file) != meta.to_json():
             raise stale(path)
-        return RawLayout(*shape, dtype, axes, data.id.get_offset())
+        height, width, bands = shape
+        return RawLayout(height, width, bands, dtype, axes, data.id.get_offset())

@@ -68,7 +68,7 @@ def byte_order(path: Path, start: bytes) -> str:
 def scan(path: Path) -> tuple[str, list[Variable]]:
     """Byte order, and the numeric and text arrays at the top level of a file."""
     size = path.stat().st_size
-    found = []
+    found: list[Variable] = []
     with open(path, "rb") as file:
         order = byte_order(path, file.read(128))
         place = 128
@@ -129,7 +129,7 @@ def _variable(
     return Variable(name, shape, text, kind, base + start, nbytes, packed)
 
 
-def load_bytes(path: Path, variable: Variable) -> bytes:
+def load_bytes(path: Path, variable: Variable) -> bytes | memoryview:
     """The values of a variable as they are stored, inflated if need be."""
     with open(path, "rb") as file:
         if variable.packed is None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -55,8 +56,8 @@ class RawLayout:
 def read_window(path: Path, layout: RawLayout, rows: slice, cols: slice) -> np.ndarray:
     """Values `(h, w, c)` of a window, contiguous, in native byte order."""
     layout.check(path)  # again: touching a map beyond the end of a file kills the process
-    cube = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
-    cube = np.asarray(cube).transpose([layout.axes.index(axis) for axis in "hwb"])
+    mapped = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
+    cube = np.asarray(mapped).transpose([layout.axes.index(axis) for axis in "hwb"])
     return np.array(cube[rows, cols], layout.dtype.newbyteorder("="), order="C")
 
 
@@ -74,7 +75,7 @@ def write_block(fd: int, layout: RawLayout, row: int, col: int, block: np.ndarra
     while lead and block.shape[lead] == shape[lead]:
         lead -= 1
     strides = (shape[1] * shape[2], shape[2], 1)
-    data = memoryview(block.reshape(-1).view(np.uint8))
+    data = memoryview(block.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
     run = len(data) // int(np.prod(block.shape[:lead], dtype=int))
     first = sum(s * stride for s, stride in zip(start, strides))
     for number, index in enumerate(np.ndindex(*block.shape[:lead])):
@@ -188,7 +189,7 @@ class RawWriter(SceneWriter):
         beside: Mapping[Path, bytes] | None = None,
         padding: int = 0,
         resume: bool = False,
-    ) -> "RawWriter":
+    ) -> Self:
         """Values behind `prelude`, and small companion files, complete from the start."""
         data = data or path
         pieces = {data: prelude, **(beside or {})}

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class SceneMeta:
         if not isinstance(bands, slice):
             bands = np.asarray(bands)
         names = tuple(np.array(self.band_names, object)[bands]) if self.band_names else ()
-        picked = {
+        picked: dict[str, Any] = {
             name: None if value is None else value[bands]
             for name in ("wavelengths", "fwhm", "bad_bands")
             for value in [getattr(self, name)]

@@ -8,8 +8,10 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.formats.envi_header import NANOMETRES
 from hsisr_jax.formats.scene import NUMERIC, SceneMeta
 
-WAVELENGTHS = ("wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "wvl")
-WAVELENGTHS += ("lambda", "wave", "bands")
+WAVELENGTHS = (
+    *("wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "wvl"),
+    *("lambda", "wave", "bands"),
+)
 WIDTHS = ("fwhm",)
 META = "scene_meta"  # our own metadata, as JSON text
 CUBE = "cube"

@@ -139,6 +139,24 @@ def test_wavelengths_from_an_envi_header_beside_it(tmp_path, cube):
     assert open_scene(tmp_path / "a.tif").meta == SceneMeta()
 
 
+def test_enmap(tmp_path, cube):
+    """Wavelengths, widths and gains are in the XML only."""
+    path = tmp_path / "ENMAP01-L2A-SPECTRAL_IMAGE.TIF"
+    write_scene(path, cube)
+    lines = "".join(
+        f'<bandID number="{band}"><wavelengthCenterOfBand>{400 + band}.5</wavelengthCenterOfBand>'
+        "<FWHMOfBand>6.9</FWHMOfBand><GainOfBand>0.0001</GainOfBand>"
+        "<OffsetOfBand>0</OffsetOfBand></bandID>"
+        for band in range(5)
+    )
+    (tmp_path / "ENMAP01-L2A-METADATA.XML").write_text(f"<a>{lines}</a>")
+    meta = open_scene(path).meta
+    np.testing.assert_array_equal(meta.wavelengths, [400.5, 401.5, 402.5, 403.5, 404.5])
+    assert (meta.fwhm[0], meta.scale, meta.sensor) == (6.9, 1e-4, "EnMAP")
+    (tmp_path / "ENMAP01-L2A-METADATA.XML").write_text(f"<a>{lines}{lines}</a>")
+    assert open_scene(path).meta.wavelengths is None
+
+
 def test_a_reference_system_that_gdal_does_not_know_is_kept(tmp_path, cube):
     meta = SceneMeta(crs='LOCAL["of its own"')
     write_scene(tmp_path / "a.tif", cube, meta)
