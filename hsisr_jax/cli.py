@@ -42,7 +42,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
-    _let_configs_import_each_other(argv)
+    _find_config(argv)
     try:
         rest = FLAGS(list(argv))
         config = FLAGS.config
@@ -59,20 +59,21 @@ def main(argv: Sequence[str]) -> int:
 
 def _explain(error: Exception) -> str:
     """What ml_collections and absl say, in one line."""
-    if isinstance(error, FileNotFoundError):
-        return f"config file not found: {error.filename}"
-    text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split())
+    text = " ".join(str(error.args[0] if error.args else error).split())
     if "Traceback" in text:  # an error inside a config file: its last line says what
         text = re.split(r"\b\w*(?:Error|Exception): ", text)[-1]
     return text.strip("'\" ") or type(error).__name__
 
 
-def _let_configs_import_each_other(argv: Sequence[str]) -> None:
-    """`from configs import common` works from any folder."""
+def _find_config(argv: Sequence[str]) -> None:
+    """Refuses a missing config file; `from configs import common` works from any folder."""
     for argument in argv:
         name, _, value = argument.lstrip("-").partition("=")
         if name == "config" and value:
-            sys.path.append(str(Path(value.split(":")[0]).resolve().parent.parent))
+            path = Path(value.split(":")[0])
+            if not path.is_file():
+                raise UserError(f"there is no config file {path}")
+            sys.path.append(str(path.resolve().parent.parent))
 
 
 def _fail(text: str) -> int:
