@@ -46,12 +46,14 @@ CITATION = "Cross-Spectral Domain Adaptation for Hyperspectral Image Super-Resol
 FIXED = Normaliser("log_minmax", {"floor": 1e-4, "minimum": -9.2103405, "maximum": 0.6931473})
 
 
-def _config(name: str, description: str, normaliser: Normaliser, **options) -> SceneConfig:
+def _config(
+    name: str, description: str, normaliser: Normaliser, *, side: int = SIDE, **options
+) -> SceneConfig:
     split = SplitDefinition(
         name=name,
         citation=CITATION,
-        patch=SIDE,
-        stride=SIDE,
+        patch=side,
+        stride=side,
         normaliser=normaliser,
         validation=("test",),
         protocol="asnlsr",
@@ -63,7 +65,7 @@ def _config(name: str, description: str, normaliser: Normaliser, **options) -> S
         name=name,
         description=description,
         split=split,
-        shape=(SIDE, SIDE, BANDS),
+        shape=(side, side, BANDS),
         dtype="float32",
         extras={"lr": BANDS, "lr_div2": BANDS, "msi": 3, "psf": 0},
         smoke=name == "smoke",
@@ -99,7 +101,7 @@ class Builder(SceneBuilder):
             FIXED,
             tiles=False,
         ),
-        _config("smoke", "Synthetic twin: one ground in two spectral ranges.", FIXED),
+        _config("smoke", "Synthetic twin: one ground in two spectral ranges.", FIXED, side=64),
     ]
 
     def sources(self) -> tuple[Source, ...]:
@@ -131,7 +133,7 @@ class Builder(SceneBuilder):
 
     def imitate(self) -> Iterator[RawScene]:
         """Six tiles of each domain train, four of the target test; none shares ground."""
-        side, seed, materials = 64, 0, 8
+        side, seed, materials = self.builder_config.shape[0], 0, 8
         self._roles = {}
         abundances, light = synthetic.ground(4 * side, 4 * side, seed=seed, materials=materials)
         rng = np.random.default_rng(seed)

@@ -77,6 +77,7 @@ def _split(name: str, side: int, train: int, tile: int, tests: int) -> SplitDefi
 def _config(name, shape, dtype, nm, train, tile, tests) -> SceneConfig:
     return SceneConfig(
         name=name,
+        description=f"Spatial split: columns 0-{train - 1} train, {tests} tiles beside them test.",
         split=_split(name, shape[0], train, tile, tests),
         shape=shape,
         dtype=dtype,

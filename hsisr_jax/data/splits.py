@@ -260,11 +260,11 @@ def region_patches(shapes: Iterable[tuple[int, int]], patch: int, stride: int) -
 
 
 def held_out(patches: np.ndarray, validation: tuple | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sets a seeded fraction of the patches aside, both parts in their original order."""
+    """Sets a seeded fraction (one at least) aside, both parts in their original order."""
     if validation is None or validation[0] != "patches":
         return patches, patches[:0]
     _, fraction, seed = validation
-    count = round(len(patches) * fraction)
+    count = min(max(round(len(patches) * fraction), 1), len(patches) - 1)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(patches))
     return patches[np.sort(order[count:])], patches[np.sort(order[:count])]
 
