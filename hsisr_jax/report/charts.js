@@ -92,7 +92,10 @@ class Chart {
       this.box.addEventListener("click", (event) => pick(this.dataX(event)));
     }
     this.set(spec);
-    new ResizeObserver(() => this.draw()).observe(this.box);
+    new ResizeObserver(() => {
+      this.width = this.box.clientWidth;
+      this.draw();
+    }).observe(this.box);
   }
 
   set(spec) {
@@ -116,9 +119,8 @@ class Chart {
   }
 
   draw() {
-    const width = this.box.clientWidth;
-    if (!width) return;
-    this.width = width;
+    const {width} = this;
+    if (!width) return; // not on screen yet
     this.frame = {left: 52, right: 20, top: 8, bottom: 34};
     this.scales();
     const root = svg("svg", {width, height: this.height, role: "img", "aria-label": this.spec.title});
@@ -170,7 +172,7 @@ class Chart {
     for (const level of spec.levels ?? []) {
       const y = this.toY(level.y);
       root.append(svg("line", {class: "level", x1: frame.left, x2: this.width - frame.right, y1: y, y2: y}));
-      root.append(svg("text", {class: "label", x: this.width - frame.right, y: y - 4, "text-anchor": "end"}, level.name));
+      root.append(svg("text", {class: "label", x: frame.left + 5, y: y - 4}, level.name));
     }
     root.append(svg("line", {class: "axis", x1: frame.left, x2: this.width - frame.right, y1: bottom, y2: bottom}));
     const name = spec.x_title ?? spec.unit;

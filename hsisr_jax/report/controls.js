@@ -87,7 +87,7 @@ function mapCell(explorer, kind, layer, i) {
   if (!layer[kind]) return html("figure");
   const mean = kind === "angle" ? `mean ${format(layer.mean_angle, 3)}°` : `RMSE ${format(layer.rmse, 3)}`;
   const cell = html("figure", {}, html("figcaption", {className: "number"}, mean));
-  explorer.panel(cell, () => [explorer.mapPictures[i][kind]], {label: `${MAPS[kind].title} of ${layer.label}`});
+  explorer.panel(cell, () => [explorer.mapPictures[i][kind]], {label: `${MAPS[kind].title} of ${layer.label}`, fixed: true});
   return cell;
 }
 
@@ -234,8 +234,8 @@ function storageNote(explorer) {
   const errors = scene.layers.filter((layer) => layer.group === scene.layers[explorer.main].group);
   const rms = Math.max(...errors.map((layer) => layer.rms)), worst = Math.max(...errors.map((layer) => layer.worst));
   const percent = (value) => `${format((100 * value) / group.span, 2)} %`;
-  const stride = scene.stride > 1 ? ` Every ${scene.stride}th pixel of the file is shown.` : "";
-  const maps = explorer.truth >= 0 ? " Metrics, error and angle maps, PSNR and histograms were computed from the full data." : "";
+  const stride = scene.stride > 1 ? ` Of the file, one in ${scene.stride} rows and columns is shown.` : "";
+  const maps = explorer.truth >= 0 ? " Metrics, error and angle maps, PSNR and histograms were computed before that." : "";
   return html("p", {className: "note storage"}, `Cubes are stored in this page as ${group.basis.length} quantised principal components: `
     + `root-mean-square error ${format(rms, 2)} (${percent(rms)} of the data's range), largest ${format(worst, 2)} (${percent(worst)}).${maps}`
     + ` Pictures are stretched from the 2nd to the 98th percentile of “${scene.stretch_from}”, the same for all.${stride}`);

@@ -31,6 +31,7 @@ class Cube {
       if (predicted) undoPrediction(plane, height, width);
       return plane;
     });
+    cube.peaks = cube.planes.map((plane) => plane.reduce((most, score) => Math.max(most, Math.abs(score)), 0));
     return cube;
   }
 
@@ -47,11 +48,12 @@ class Cube {
     return out;
   }
 
-  band(c) {
+  // One band; components that change nothing by more than `tolerance` are left out.
+  band(c, tolerance = 0) {
     const out = new Float32Array(this.size).fill(this.mean[c]);
     this.planes.forEach((plane, k) => {
       const weight = this.step * this.basis[k][c];
-      if (Math.abs(weight) < 1e-12) return;
+      if (Math.abs(weight) * this.peaks[k] <= tolerance) return;
       for (let i = 0; i < out.length; i++) out[i] += weight * plane[i];
     });
     return out;
@@ -95,7 +97,7 @@ function drawBands(cube, bands, low, high, hidden) {
   return bitmap(cube.width, cube.height, (pixels) => {
     bands.forEach((band, channel) => {
       if (channel && band === bands[0]) return;
-      const values = cube.band(band);
+      const values = cube.band(band, (high[channel] - low[channel]) / 1000);
       const from = low[channel], gain = 255 / (high[channel] - low[channel]);
       for (let i = 0; i < values.length; i++) pixels[4 * i + channel] = (values[i] - from) * gain;
     });

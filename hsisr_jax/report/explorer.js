@@ -79,12 +79,12 @@ class Explorer {
     const panel = new Panel(this.view, pictures, options);
     panel.canvas.style.aspectRatio = `${Math.min(2.2, Math.max(0.6, this.scene.width / this.scene.height))}`;
     listen(panel, {
-      hover: (pixel) => { this.hover = pixel; this.schedule("view", "spectra"); },
+      hover: (pixel) => { this.hover = pixel; this.schedule("spectra"); },
       pin: (pixel) => this.select(...pixel),
       view: () => this.schedule("view"),
       focused: () => document.activeElement?.tagName === "CANVAS" && this.root.contains(document.activeElement),
     });
-    host.append(panel.canvas);
+    host.append(panel.box);
     this.panels.push(panel);
     return panel;
   }
@@ -99,7 +99,11 @@ class Explorer {
       if (pictures) this.drawPictures();
       if (pictures || view) {
         for (const panel of this.panels) panel.measure();
-        for (const panel of this.panels) panel.draw(this.pin, this.hover);
+        for (const panel of this.panels) if (view || !panel.fixed) panel.draw();
+      }
+      for (const panel of this.panels) {
+        panel.mark("pin", this.pin);
+        panel.mark("hover", this.hover);
       }
       if (pictures || spectra) this.drawSpectra();
     });
@@ -190,8 +194,8 @@ class Explorer {
   select(row, column) {
     const {scene} = this;
     this.pin = [Math.min(scene.height - 1, Math.max(0, row)), Math.min(scene.width - 1, Math.max(0, column))];
-    this.view.reveal(...this.pin);
-    this.schedule("view", "spectra");
+    const moved = this.view.reveal(...this.pin);
+    this.schedule("spectra", ...(moved ? ["view"] : []));
   }
 
   setBand(band) {
@@ -237,9 +241,10 @@ function withGaps(explorer, values, minus) {
   const x = [], y = [];
   if (!values) return {x, y};
   const places = explorer.order.map((band) => explorer.bandX(band));
-  const usual = (places.at(-1) - places[0]) / Math.max(1, places.length - 1);
+  const spaces = places.slice(1).map((place, i) => place - places[i]).sort((a, b) => a - b);
+  const usual = spaces[spaces.length >> 1];
   explorer.order.forEach((band, i) => {
-    if (i && places[i] - places[i - 1] > 4 * usual) { x.push(places[i]); y.push(null); }
+    if (i && places[i] - places[i - 1] > 2.9 * usual) { x.push(places[i]); y.push(null); }
     x.push(places[i]);
     y.push(values[band] - (minus ? minus[band] : 0));
   });

@@ -33,21 +33,25 @@ class View {
     this.clamp();
   }
 
-  // Moves just enough that a pixel is inside.
+  // Moves just enough that a pixel is inside; whether it moved.
   reveal(row, column) {
+    const {x, y} = this;
     const halfX = this.width / (2 * this.zoom), halfY = this.height / (2 * this.zoom);
     this.x = Math.min(column + halfX, Math.max(column + 1 - halfX, this.x));
     this.y = Math.min(row + halfY, Math.max(row + 1 - halfY, this.y));
     this.clamp();
+    return x !== this.x || y !== this.y;
   }
 }
 
 class Panel {
-  // `pictures()` gives one picture, or two to either side of `split()` (0 to 1).
-  constructor(view, pictures, {split = null, label = ""} = {}) {
-    Object.assign(this, {view, pictures, split, width: 1, height: 1});
+  // `pictures()` gives one picture, or two to either side of `split()` (0 to 1); `fixed`: whatever the band.
+  constructor(view, pictures, {split = null, label = "", fixed = false} = {}) {
+    Object.assign(this, {view, pictures, split, fixed, width: 1, height: 1});
     this.canvas = html("canvas", {tabIndex: 0, "aria-label": label, role: "img"});
     this.context = this.canvas.getContext("2d");
+    this.rings = {pin: html("i", {className: "ring pin"}), hover: html("i", {className: "ring"})};
+    this.box = html("div", {className: "panel"}, this.canvas, this.rings.hover, this.rings.pin);
   }
 
   measure() {
@@ -76,7 +80,7 @@ class Panel {
     ];
   }
 
-  draw(pin, hover) {
+  draw() {
     const {context, view} = this;
     const scale = view.scale(this);
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
@@ -89,8 +93,17 @@ class Panel {
       this.paint(shown[0], box, 0, edge);
       this.paint(shown[1], box, edge, this.width);
     } else if (shown.length) this.paint(shown[0], box, 0, this.width);
-    if (hover) this.ring(hover, scale, "rgba(255,255,255,.75)");
-    if (pin) this.ring(pin, scale, "#ffd400");
+  }
+
+  // Elements, not paint: the pointer moves much more often than the pictures change.
+  mark(name, pixel) {
+    const {style} = this.rings[name];
+    style.display = pixel ? "block" : "none";
+    if (!pixel) return;
+    const [x, y] = this.toScreen(pixel[1] + 0.5, pixel[0] + 0.5);
+    const half = Math.max(4, this.view.scale(this) / 2 + 1);
+    style.width = style.height = `${2 * half}px`;
+    style.transform = `translate(${x - half}px, ${y - half}px)`;
   }
 
   paint(picture, [x, y, width, height], from, to) {
@@ -104,47 +117,22 @@ class Panel {
     context.drawImage(picture, x, y, width, height);
     context.restore();
   }
-
-  ring([row, column], scale, colour) {
-    const {context} = this;
-    const [x, y] = this.toScreen(column + 0.5, row + 0.5);
-    const half = Math.max(4, scale / 2 + 1);
-    for (const [width, stroke] of [[3, "rgba(0,0,0,.65)"], [1.4, colour]]) {
-      context.lineWidth = width;
-      context.strokeStyle = stroke;
-      context.strokeRect(x - half, y - half, 2 * half, 2 * half);
-    }
-  }
 }
 
 // Pointer on a panel: hover, click, drag, wheel (with Ctrl, or once the pictures have the focus).
 function listen(panel, act) {
   const {canvas, view} = panel;
-  const touches = new Map();
-  let drag = null, spread = 0;
+  let drag = null;
   const pixel = (event) => {
     const [x, y] = panel.toScene(event);
     const inside = x >= 0 && y >= 0 && x < view.width && y < view.height;
     return inside ? [Math.floor(y), Math.floor(x)] : null;
   };
-  const apart = () => {
-    const [a, b] = [...touches.values()];
-    return Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
-  };
   canvas.addEventListener("pointerdown", (event) => {
-    touches.set(event.pointerId, event);
-    if (touches.size === 2) spread = apart();
-    drag = {x: event.clientX, y: event.clientY, moved: touches.size > 1};
+    drag = {x: event.clientX, y: event.clientY, moved: false};
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (touches.has(event.pointerId)) touches.set(event.pointerId, event);
-    if (touches.size === 2) {
-      const now = apart();
-      view.zoomAt(now / spread, ...panel.toScene(event));
-      spread = now;
-      return act.view();
-    }
     if (!drag) return act.hover(pixel(event));
     const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
     if (!drag.moved && Math.hypot(dx, dy) < 4) return;
@@ -156,9 +144,8 @@ function listen(panel, act) {
     act.view();
   });
   const end = (event) => {
-    touches.delete(event.pointerId);
     if (drag && !drag.moved && event.type === "pointerup" && pixel(event)) act.pin(pixel(event));
-    if (!touches.size) drag = null;
+    drag = null;
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);

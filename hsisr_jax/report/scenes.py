@@ -14,6 +14,7 @@ from hsisr_jax.report.runs import Run, arrays, number
 
 NAMES = {"hr": "truth", "lms": "bicubic", "lr": "input", "msi": "multispectral input"}
 ORDER = ("input", "baseline", "run", "cube", "truth")  # from left to right
+SIDE = 1024  # pixels along a side; larger test images are thinned
 LEAD = 6.0  # share of the budget of the first scene, against 1 of each further one
 
 
@@ -59,18 +60,19 @@ def gather(runs: Sequence[Run], *, limit: int) -> tuple[list[Scene], int]:
                     raise UserError(f"{path} lacks the array {key} (h, w, c); evaluate again")
             if data["hr"].shape != data["sr"].shape:
                 raise UserError(f"{path}: hr and sr differ in shape; evaluate the run again")
-            _add(same, name, run, index, data)
+            _add(same, name, run, index, *_thinned(data))
         scenes += same
     return scenes, max(0, len(names) - limit)
 
 
-def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping[str, Any]) -> None:
+def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping, stride: int) -> None:
     scene = next((scene for scene in scenes if _equal(scene.truth.cube, data["hr"])), None)
     if scene is None:
         title = f"{name} ({run.name})" if scenes else name
         wavelengths = _nanometres(data.get("wavelengths"), data["hr"].shape[-1])
         data_range = number(run.protocol.get("data_range")) or 1.0
         scene = Scene(title, [Layer(NAMES["hr"], "truth", data["hr"])], data_range, wavelengths)
+        scene.stride = stride
         scenes.append(scene)
     ratio = data["hr"].shape[0] / data["lr"].shape[0] if _is_cube(data.get("lr")) else None
     for key, role in (("lr", "input"), ("msi", "input"), ("lms", "baseline")):
@@ -88,6 +90,12 @@ def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping[str
     scene.layers.append(Layer(run.name, "run", data["sr"], index % 6))
     if _is_cube(data.get("abundance")):
         scene.abundance.append((run.name, data["abundance"]))
+
+
+def _thinned(data: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+    """Every n-th pixel of each cube, where the picture would be larger than a page can draw."""
+    stride = -(-max(data["hr"].shape[:2]) // SIDE)
+    return {k: v[::stride, ::stride] if _is_cube(v) else v for k, v in data.items()}, stride
 
 
 def _is_cube(value: Any) -> bool:

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-COMPONENTS = 32  # at most for large scenes, so that a band of five 512 x 512 cubes takes 50 ms,
-PRODUCTS = 20_000_000  # and at most so many components x pixels for small ones
+PRODUCTS = 45_000_000  # components x pixels, at most: what a browser sums for one picture
+COMPONENTS = (8, 32)  # at least, whatever the size; at most, unless the scene is small
+SMALL = 20_000_000  # components x pixels of a small scene
 FINEST = 1e-3  # of the data's range: the step for small scenes
 SAMPLE = 20_000  # pixels per cube from which the basis is computed
 
@@ -51,7 +52,8 @@ def pack(cubes: Mapping[str, np.ndarray], *, budget: float) -> Group:
     mean = sample.mean(0)
     variance, vectors = np.linalg.eigh(np.cov((sample - mean).T).reshape(mean.size, mean.size))
     pixels = sum(cube.shape[0] * cube.shape[1] for cube in cubes.values())
-    order = np.argsort(variance)[::-1][: max(COMPONENTS, PRODUCTS // pixels)]
+    most = max(COMPONENTS[0], min(COMPONENTS[1], PRODUCTS // pixels), SMALL // pixels)
+    order = np.argsort(variance)[::-1][:most]
     deviation = np.sqrt(np.maximum(variance[order], 0.0))
     basis = vectors[:, order].T.astype(np.float32)
     mean = mean.astype(np.float32)

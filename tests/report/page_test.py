@@ -117,6 +117,14 @@ def test_inputs_of_two_scales_stand_side_by_side(tmp_path):
     assert {"input", "input ×4", "bicubic", "bicubic ×4", "x2", "x4"} < set(labels)
 
 
+def test_large_images_are_thinned(tmp_path, monkeypatch):
+    monkeypatch.setattr(scenes, "SIDE", 16)
+    path = workdirs.make(tmp_path / "a", size=(32, 24, 5), images=("i",), steps=10)
+    (scene,), _ = scenes.gather(load_all([path]), limit=8)
+    assert scene.stride == 2
+    np.testing.assert_array_equal(scene.truth.cube, stored(path, "i")["hr"][::2, ::2])
+
+
 def test_only_hr_and_sr_are_needed_and_a_multispectral_input_is_shown(tmp_path, chromium):
     path = workdirs.make(tmp_path / "a", size=(16, 20, 6), images=("i",), steps=10)
     data = stored(path, "i")
