@@ -267,13 +267,14 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 def _features(config: SceneConfig) -> tfds.features.FeaturesDict:
     tensor, zlib = tfds.features.Tensor, tfds.features.Encoding.ZLIB
+    exact = tfds.features.Encoding.BYTES  # without it, TFDS rounds to float32
     bands = config.storage.count
     features = {
         "image": tensor(shape=(None, None, bands), dtype=np.dtype(config.dtype), encoding=zlib),
-        "wavelengths": tensor(shape=(bands,), dtype=np.float64),
+        "wavelengths": tensor(shape=(bands,), dtype=np.float64, encoding=exact),
         "bad_bands": tensor(shape=(bands,), dtype=np.bool_),
-        "transform": tensor(shape=(6,), dtype=np.float64),
-        **{key: tfds.features.Scalar(np.float64) for key in plan.SCALARS},
+        "transform": tensor(shape=(6,), dtype=np.float64, encoding=exact),
+        **{key: tensor(shape=(), dtype=np.float64, encoding=exact) for key in plan.SCALARS},
         **{key: tfds.features.Scalar(np.int64) for key in plan.COUNTS},
         **{key: tfds.features.Text() for key in plan.TEXTS},
     }
