@@ -68,6 +68,7 @@ function buildGrid(explorer) {
   const {scene} = explorer;
   const grid = html("div", {className: "grid"});
   grid.style.setProperty("--columns", scene.layers.length);
+  grid.style.setProperty("--most", `${Math.min(300, Math.max(160, 340 * scene.width / scene.height))}px`);
   scene.layers.forEach((layer, i) => {
     const size = `${explorer.cubes[i].width} × ${explorer.cubes[i].height}`;
     const cell = html("figure", {}, html("figcaption", {}, swatchOf(layer), html("b", {}, layer.label),
@@ -111,14 +112,14 @@ function buildSwipe(explorer) {
   const box = html("div", {className: "swipe"});
   if (scene.layers.length === 1) {
     explorer.exchange = null;
-    explorer.panel(box, () => [explorer.pictures[0]], {label: scene.name});
+    explorer.panel(box, () => [explorer.pictures[0]], {label: scene.name, least: 0.9});
     return html("div", {className: "large"}, box);
   }
   const of = (role) => scene.layers.findIndex((layer) => layer.role === role);
   const right = Math.max(0, of("run"));
   const left = of("baseline") >= 0 ? of("baseline") : of("truth");
   const sides = [left, right].map((start, side) => chooser(choices, start, ["Left", "Right"][side], () => explorer.schedule("view")));
-  explorer.panel(box, () => sides.map((select) => choices[select.value].picture()), {split: () => explorer.split, label: "Swipe"});
+  explorer.panel(box, () => sides.map((select) => choices[select.value].picture()), {split: () => explorer.split, label: "Swipe", least: 0.9});
   box.append(handle(explorer, box));
   explorer.exchange = () => {
     [sides[0].value, sides[1].value] = [sides[1].value, sides[0].value];

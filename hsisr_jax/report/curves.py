@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.report.runs import Run, number
-from hsisr_jax.report.tables import UNITS, direction
+from hsisr_jax.report.tables import ORDER, UNITS, direction, in_order
 
 POINTS = 600  # a curve
 NOT_CURVES = {"step", "kind", "time", "wall_time", "epoch"}
+FIRST = {("train", "loss"), ("eval", "MPSNR"), ("eval", "PSNR"), ("eval", "SAM")}
 CHANCE = [{"y": 0.5, "name": "chance, two domains"}]
-SETTINGS = ("learning_rate", "examples_per_second")
+SETTINGS = ("learning_rate", "gradient_norm", "examples_per_second", "skipped")
 
 
 def charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def _keys(run: Run) -> dict[tuple[str, str], None]:
         (str(row.get("kind", "train")), key): None
         for row in run.rows
         for key, value in row.items()
-        if key not in NOT_CURVES and number(value) is not None
+        if key not in NOT_CURVES and number(value) is not None and (key != "skipped" or value)
     }
 
 
@@ -42,8 +43,8 @@ def _place(chart: Mapping[str, Any]) -> tuple[int, str]:
     if chart["key"] == "loss":
         return (0 if chart["kind"] == "train" else 1), ""
     if chart["kind"] == "eval":
-        return 2, ""
-    return (4, chart["key"]) if chart["key"] in SETTINGS else (3, "")
+        return 2, f"{in_order([*ORDER, chart['key']]).index(chart['key']):03d}"
+    return (4, chart["key"]) if chart["key"].startswith(SETTINGS) else (3, "")
 
 
 def _chart(runs: Sequence[Run], kind: str, key: str) -> dict[str, Any]:
@@ -55,12 +56,13 @@ def _chart(runs: Sequence[Run], kind: str, key: str) -> dict[str, Any]:
             if row.get("kind", "train") == kind and number(row.get(key)) is not None
         ]
         if points:
-            x, y = _thin(np.array(points, np.float64), mean=key not in SETTINGS)
+            x, y = _thin(np.array(points, np.float64), mean=not key.startswith(SETTINGS))
             series.append({"name": run.name, "colour": index % 6, "x": x, "y": y})
     values = [v for line in series for v in line["y"] if v is not None]
     wide = bool(values) and min(values) > 0 and max(values) > 20 * min(values)
     return {
         "key": key,
+        "first": (kind, key) in FIRST,
         "kind": kind,
         "title": _title(kind, key),
         "log": wide and kind == "train" and "accuracy" not in key,
@@ -76,7 +78,7 @@ def _title(kind: str, key: str) -> str:
     words = f"{key.replace('_', ' ')}{unit}{arrow}"
     if kind == "eval":
         return f"Validation {words}"
-    if key == "loss" or key in SETTINGS or "accuracy" in key:
+    if key == "loss" or key.startswith(SETTINGS) or "accuracy" in key:
         return words[0].upper() + words[1:]
     return f"Loss term {words}" if kind == "train" else f"{kind}: {words}"
 

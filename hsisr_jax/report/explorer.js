@@ -77,7 +77,7 @@ class Explorer {
 
   panel(host, pictures, options = {}) {
     const panel = new Panel(this.view, pictures, options);
-    panel.canvas.style.aspectRatio = `${Math.min(2.2, Math.max(0.6, this.scene.width / this.scene.height))}`;
+    panel.canvas.style.aspectRatio = `${Math.min(2.2, Math.max(options.least ?? 0.45, this.scene.width / this.scene.height))}`;
     listen(panel, {
       hover: (pixel) => { this.hover = pixel; this.schedule("spectra"); },
       pin: (pixel) => this.select(...pixel),

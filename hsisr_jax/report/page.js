@@ -17,8 +17,12 @@ function abundanceMaps(host, scenes) {
 
 function start() {
   for (const host of document.querySelectorAll("[data-charts]")) {
-    for (const spec of DATA[host.dataset.charts]) {
-      new Chart(host, {...spec, unit: spec.unit || (spec.groups ? "" : "step")}, {height: spec.groups ? 300 : 210});
+    const specs = DATA[host.dataset.charts];
+    const split = specs.some((spec) => spec.first) && specs.some((spec) => !spec.first);
+    const more = html("div", {className: "charts"});
+    if (split) host.after(html("details", {}, html("summary", {}, "All curves"), more));
+    for (const spec of specs) {
+      new Chart(split && !spec.first ? more : host, {...spec, unit: spec.unit || (spec.groups ? "" : "step")}, {height: spec.groups ? 300 : 210});
     }
   }
   const maps = document.getElementById("abundance");

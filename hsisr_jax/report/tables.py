@@ -3,11 +3,12 @@
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from hsisr_jax.report.runs import Run, flat, number
 
+ORDER = ("MPSNR", "PSNR", "MSSIM", "SSIM", "SAM", "ERGAS", "RMSE", "CrossCorrelation", "CC", "UIQI")
 HIGHER = {"PSNR", "MPSNR", "SSIM", "MSSIM", "CC", "CrossCorrelation", "UIQI"}
 LOWER = {"SAM", "ERGAS", "RMSE", "SID", "APPSA", "MARE", "DD", "MAE", "MSE"}
 DECIMALS = {"PSNR": 2, "MPSNR": 2, "SAM": 3, "ERGAS": 3}
@@ -23,6 +24,11 @@ def escape(text: Any) -> str:
 def direction(key: str) -> int:
     """+1 where more is better, -1 where less is, 0 where the report does not judge."""
     return 1 if key in HIGHER else -1 if key in LOWER else 0
+
+
+def in_order(keys: Iterable[str]) -> list[str]:
+    """The metrics that papers print first, then the others as they come."""
+    return sorted(keys, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER))
 
 
 def arrow(key: str) -> str:
@@ -41,7 +47,7 @@ def value_text(key: str, value: Any) -> str:
         return "∞" if value > 0 else "−∞" if value < 0 else "NaN"
     if value and abs(value) < 1e-3:
         return f"{value:.2e}"
-    return f"{value:.{DECIMALS.get(key, 4)}f}"
+    return f"{value:.{DECIMALS.get(key, 4) if abs(value) > 0.5 else 4}f}"
 
 
 def headline(runs: Sequence[Run]) -> str:
@@ -61,6 +67,7 @@ def metrics(runs: Sequence[Run]) -> str:
         parts.append(_table(rows, caption, extra=[_costs(run) for run in group]))
         if len(images) > 1:
             parts.append(_image_table(group, runs))
+        parts.append(_conventions(group[0]))
     return "".join(parts) or '<p class="note">No run has been evaluated yet.</p>'
 
 
@@ -125,7 +132,8 @@ def _figure(key: str, value: Any, reference: Any) -> str:
     change = ""
     if value is not None and reference is not None and math.isfinite(value - reference):
         good = (value - reference) * direction(key) > 0
-        difference = f"{value - reference:+.2f}".replace("-", "−")
+        digits = DECIMALS.get(key, 4) if abs(value) > 0.5 else 4  # an angle may be in radians
+        difference = f"{value - reference:+.{digits}f}".replace("-", "−")
         kind = "better" if good else "worse"
         change = f'<span class="{kind}">{difference} against bicubic</span>'
     return (
@@ -167,20 +175,34 @@ def _alike(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _protocol(run: Run) -> str:
-    facts = dict(run.protocol)
+    facts = {k: v for k, v in run.protocol.items() if v is not None and not _nested(v)}
     name = facts.pop("name", None)
     words = [f"Protocol {escape(name)}"] if name else ["Test metrics"]
     words += [f"{escape(k.replace('_', ' '))} {escape(_text(v))}" for k, v in facts.items()]
     return " · ".join(words)
 
 
-def _reference_rows(tree: Mapping[str, Any]) -> list[Row]:
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _conventions(run: Run) -> str:
+    """What each metric was computed with, where the run says so."""
+    nested = flat({key: value for key, value in run.protocol.items() if _nested(value)})
+    if not nested:
+        return ""
+    fields = {key.removeprefix("metrics."): _text(value) for key, value in nested.items()}
+    return f"<details><summary>Conventions of the metrics</summary>{description(fields)}</details>"
+
+
+def _reference_rows(tree: Mapping[str, Any], baselines: Collection[str] = ()) -> list[Row]:
     rows: list[Row] = []
     if _part(tree, "bicubic"):
         rows.append(("bicubic", "bicubic", tree["bicubic"]))
-    for name, values in _part(tree, "baselines").items():
+    others = {**{k: v for k, v in tree.items() if k in baselines}, **_part(tree, "baselines")}
+    for name, values in others.items():
         if isinstance(values, Mapping) and name != "bicubic":
-            rows.append((str(name), "baseline", values))
+            rows.append((str(name).replace("_", " "), "baseline", values))
     return rows
 
 
@@ -191,7 +213,7 @@ def _mean_rows(group: Sequence[Run], runs: Sequence[Run]) -> list[Row]:
 
 def _table(rows: Sequence[Row], caption: str, *, extra: Sequence[tuple[str, str]] = ()) -> str:
     """Rows of metrics with the best of each column in bold; costs beside the last rows."""
-    keys = list(dict.fromkeys(key for _, _, values in rows for key in values))
+    keys = in_order(dict.fromkeys(key for _, _, values in rows for key in values))
     best = {key: _best(key, [values.get(key) for _, _, values in rows]) for key in keys}
     wide = any(any(cost) for cost in extra)
     head = "".join(f'<th scope="col">{escape(key)}{arrow(key)}</th>' for key in keys)
@@ -226,7 +248,7 @@ def _cell(key: str, value: Any, best: str | None) -> str:
 def _image_table(group: Sequence[Run], runs: Sequence[Run]) -> str:
     parts = []
     for index, image in enumerate(group[0].metrics["images"]):
-        rows = _reference_rows(image)
+        rows = _reference_rows(image, _part(group[0], "baselines"))
         for run in group:
             values = _part(run.metrics["images"][index], "test")
             rows.append((run.name, f"run-{runs.index(run) % 6}", values))

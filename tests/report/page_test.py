@@ -338,8 +338,9 @@ def test_spectra_are_saved(opened, tmp_path):
 
 
 def test_charts_of_training_and_domains(opened):
-    titles = opened.locator("#training figcaption").all_inner_texts()
-    assert titles[0] == "Loss" and "Validation SAM ↓" in titles and "Learning rate" in titles
+    titles = opened.locator("#training figcaption").all_text_contents()
+    assert titles[:3] == ["Loss", "Validation MPSNR (dB) ↑", "Validation SAM ↓"]
+    assert "Learning rate" in opened.locator("#training details").text_content()
     titles = opened.locator("#domains figcaption").all_inner_texts()
     assert titles[0] == "Domain accuracy"
     assert "b: abundance features, before adaptation" in titles

@@ -60,7 +60,18 @@ def test_headline_says_better_and_worse():
         [run(test={"MPSNR": 33.0, "SAM": 4.0}, bicubic={"MPSNR": 30.0, "SAM": 3.5})]
     )
     assert '<span class="better">+3.00 against bicubic' in html
-    assert '<span class="worse">+0.50 against bicubic' in html
+    assert '<span class="worse">+0.500 against bicubic' in html
+
+
+def test_angles_in_radians_keep_their_digits():
+    html = tables.headline([run(test={"PSNR": 33.0, "SAM": 0.083}, bicubic={"SAM": 0.0891})])
+    assert "0.0830" in html and "−0.0061 against bicubic" in html
+
+
+def test_conventions_are_beside_the_scores_and_not_in_the_caption():
+    protocol = {"name": "sspsr", "peak": None, "metrics": {"SAM": {"degrees": True}}}
+    html = tables.metrics([run(test={"SAM": 3.0}, protocol=protocol)])
+    assert "<caption>Protocol sspsr</caption>" in html and "SAM.degrees" in html
 
 
 def test_settings_that_differ():
@@ -74,8 +85,11 @@ def test_settings_that_differ():
 
 def test_image_by_image():
     images = [{"name": f"i{k}", "test": {"PSNR": 30.0 + k}} for k in range(2)]
-    a = run("a", test={"PSNR": 30.5}, images=images)
-    assert "i0" in tables.metrics([a]) and "31.00" in tables.metrics([a])
+    for image in images:
+        image["least_squares"] = {"PSNR": 25.0}
+    a = run("a", test={"PSNR": 30.5}, images=images, baselines={"least_squares": {"PSNR": 25.0}})
+    html = tables.metrics([a])
+    assert "i0" in html and "31.00" in html and html.count("least squares") == 3
 
 
 def test_curves_are_thinned_and_keep_gaps():
