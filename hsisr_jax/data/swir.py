@@ -85,9 +85,9 @@ def reduce_bands(
 
 
 def nominal_centres(domain: SpectralDomain) -> np.ndarray:
-    """The wavelengths [30] of a domain's tiles, for a camera that covers it whole."""
-    centres = np.linspace(domain.begin, domain.end, domain.reduced)
-    return centres[(centres < domain.cut[0]) | (centres > domain.cut[1])]
+    """The wavelengths [30] of a domain's tiles, for the camera's 300 even bands."""
+    camera = np.linspace(1000, 2500, 300)
+    return reduce_bands(np.zeros((1, 1, 300)), camera, domain)[1]
 
 
 def multispectral(cube: np.ndarray, wavelengths: np.ndarray, domain: SpectralDomain) -> np.ndarray:
