@@ -48,7 +48,7 @@ def _place(chart: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _chart(runs: Sequence[Run], kind: str, key: str) -> dict[str, Any]:
-    series = []
+    series: list[dict[str, Any]] = []
     for index, run in enumerate(runs):
         points = [
             (row["step"], row[key])

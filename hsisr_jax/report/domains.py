@@ -48,8 +48,9 @@ def endmembers(runs: Sequence[Run]) -> list[dict[str, Any]]:
         waves = data.get("wavelengths")
         for domain, block in enumerate(spectra.astype(np.float64)):  # m c
             x = np.arange(1, block.shape[1] + 1, dtype=np.float64)
-            known = waves is not None and waves.shape[-1] == block.shape[1]
-            if known:
+            known = False
+            if waves is not None and waves.shape[-1] == block.shape[1]:
+                known = True
                 x = np.asarray(waves if waves.ndim == 1 else waves[domain], np.float64)
             charts.append(
                 {

@@ -113,7 +113,7 @@ def _read_rows(path: Path) -> list[Mapping[str, Any]]:
     """The rows of a `.jsonl`. A run that was killed may leave a torn line, which is skipped."""
     if not path.is_file():
         return []
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)

@@ -66,7 +66,8 @@ def gather(runs: Sequence[Run], *, limit: int) -> tuple[list[Scene], int]:
 
 
 def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping, stride: int) -> None:
-    scene = next((scene for scene in scenes if _equal(scene.truth.cube, data["hr"])), None)
+    known = (s for s in scenes if s.truth and _equal(s.truth.cube, data["hr"]))
+    scene = next(known, None)
     if scene is None:
         title = f"{name} ({run.name})" if scenes else name
         wavelengths = _nanometres(data.get("wavelengths"), data["hr"].shape[-1])
@@ -77,7 +78,7 @@ def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping, st
     ratio = data["hr"].shape[0] / data["lr"].shape[0] if _is_cube(data.get("lr")) else None
     for key, role in (("lr", "input"), ("msi", "input"), ("lms", "baseline")):
         cube = data.get(key)
-        if not _is_cube(cube) or (key == "lms" and cube.shape != data["hr"].shape):
+        if cube is None or not _is_cube(cube) or (key == "lms" and cube.shape != data["hr"].shape):
             continue
         alike = [
             layer

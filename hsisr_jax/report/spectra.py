@@ -134,4 +134,6 @@ def _pack_one(cube: np.ndarray, mean: np.ndarray, basis: np.ndarray, step: float
         squares += float(np.square(error, dtype=np.float64).sum())
         worst = max(worst, float(np.abs(error).max()))
     data, predicted = _deflate(scores)
-    return Packed(*cube.shape[:2], data, predicted, (squares / cube.size) ** 0.5, worst)
+    return Packed(
+        cube.shape[0], cube.shape[1], data, predicted, (squares / cube.size) ** 0.5, worst
+    )
