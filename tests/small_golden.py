@@ -26,7 +26,11 @@ from hsisr_jax import models, port  # noqa: E402
 FOLDER = Path(__file__).parent / "models"
 BUFFERS = ("attn_mask", "position_index")  # made from sizes, not learnt
 STRIDE = 97  # every so many-th output value is kept
-SMALL = {  # our network -> (its options, low-resolution size)
+SMALL = {  # our network [- variant] -> (its options, low-resolution size)
+    "srlsgat": (
+        {"bands": 9, "scale": 4, "features": 16, "blocks": 1, "group_size": 4, "group_overlap": 1},
+        (2, 8, 8),
+    ),
     "sspsr": (
         {"bands": 11, "scale": 4, "features": 16, "blocks": 1, "group_size": 5, "group_overlap": 2},
         (2, 5, 3),
@@ -56,6 +60,21 @@ SMALL = {  # our network -> (its options, low-resolution size)
         },
         (2, 5, 3),
     ),
+    "srformer-denoising": (
+        {
+            "bands": 4,
+            "scale": 1,
+            "image_size": 8,
+            "embed_dim": 8,
+            "depths": (2,),
+            "num_heads": (2,),
+            "window_size": 4,
+            "qkv_bias": False,
+            "upsampler": "",
+            "resi_connection": "3conv",
+        },
+        (2, 5, 6),
+    ),
 }
 
 
@@ -71,7 +90,7 @@ def make_batch(options: dict, size: tuple[int, int, int]) -> dict[str, np.ndarra
 def check_small(name: str) -> None:
     """Ours against the stored numbers; the objective is the mean of the squared output."""
     options, size = SMALL[name]
-    module = models.create(name, **options)
+    module = models.create(name.partition("-")[0], **options)
     batch = jax.tree.map(jnp.asarray, make_batch(options, size))
     variables = port.from_torch(module, parity.made_up_weights(module, batch), batch)
 
@@ -97,6 +116,20 @@ def _sspsr(root: Path, options: dict, size):
     names = {"group_size": "n_subs", "group_overlap": "n_ovls", "bands": "n_colors"}
     names |= {"blocks": "n_blocks", "features": "n_feats", "scale": "n_scale"}
     net = SSPSR(**{names[k]: v for k, v in options.items()}, res_scale=0.1)
+    return net, lambda batch: net(batch["lr"], batch["lms"])
+
+
+def _srlsgat(root: Path, options: dict, size):
+    import torch
+
+    torch.Tensor.cuda = lambda self: self  # the original calls it in its forward pass
+    sys.modules.pop("common", None)  # SSPSR has a file of that name too
+    sys.path.insert(0, str(root / "SRLSGAT"))
+    from SRLSGAT import SRLSGAT
+
+    names = {"group_size": "n_subs", "group_overlap": "n_ovls", "bands": "in_feats"}
+    names |= {"blocks": "n_blocks", "features": "out_feats", "scale": "n_scale"}
+    net = SRLSGAT(**{names[k]: v for k, v in options.items()})
     return net, lambda batch: net(batch["lr"], batch["lms"])
 
 
@@ -143,7 +176,13 @@ def _srformer(root: Path, options: dict, size):
     return net, lambda batch: net(batch["lr"])
 
 
-ORIGINALS = {"esrt": _esrt, "srformer": _srformer, "sspsr": _sspsr, "rcam": _rcam}
+ORIGINALS = {
+    "srlsgat": _srlsgat,
+    "esrt": _esrt,
+    "srformer": _srformer,
+    "sspsr": _sspsr,
+    "rcam": _rcam,
+}
 
 
 def run(root: Path, name: str) -> None:
@@ -151,7 +190,7 @@ def run(root: Path, name: str) -> None:
     import torch
 
     options, size = SMALL[name]
-    net, forward = ORIGINALS[name](root, options, size)
+    net, forward = ORIGINALS[name.partition("-")[0]](root, options, size)
     state = {
         k: torch.from_numpy(parity.made_up(k, tuple(v.shape))) for k, v in net.state_dict().items()
     }
@@ -175,5 +214,5 @@ def run(root: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    for network in sys.argv[2:] or ORIGINALS:
+    for network in sys.argv[2:] or SMALL:
         run(Path(sys.argv[1]), network)

@@ -37,23 +37,26 @@ def attend_dense(h, of_receiver, of_sender, edges, bias=None) -> jax.Array:
 def attend_jraph(h, of_receiver, of_sender, edges, bias=None) -> jax.Array:
     """The same as segment operations over one `GraphsTuple` for the whole batch.
 
-    A graph may have at most `graphs.edge_count` edges, which makes all shapes static.
+    A graph may have at most `graphs.edge_count` edges, which makes all shapes static; a last graph
+    of one token takes the places that are not used.
     """
     b, k, n, d = h.shape
     count = graphs.edge_count(n)
     senders, receivers = graphs.edge_list(edges, count)
     flat = {"h": h, "of_receiver": of_receiver[..., None], "of_sender": of_sender[..., None]}
     flat = {name: x.transpose(0, 2, 1, 3).reshape(b * n, k, -1) for name, x in flat.items()}
+    flat = {name: jnp.pad(x, ((0, 1), (0, 0), (0, 0))) for name, x in flat.items()}
+    used = edges.sum((1, 2))  # b
     graph = jraph.GraphsTuple(
         nodes=flat,
-        edges=None if bias is None else bias.reshape(-1)[receivers * n + senders % n],
+        edges=None if bias is None else jnp.take(bias, receivers * n + senders % n, mode="clip"),
         senders=senders,
         receivers=receivers,
         globals=None,
-        n_node=jnp.full((b,), n),
-        n_edge=edges.sum((1, 2)),
+        n_node=jnp.asarray([n] * b + [1]),
+        n_edge=jnp.append(used, b * count - used.sum()),
     )
-    y = _attend_over_edges(graph).reshape(b, n, k, d).transpose(0, 2, 1, 3)  # b k n d
+    y = _attend_over_edges(graph)[:-1].reshape(b, n, k, d).transpose(0, 2, 1, 3)  # b k n d
     isolated = ~edges.any(-1)[:, None, :, None]  # b 1 n 1
     return jnp.where(isolated, h.mean(2, keepdims=True), y)
 

@@ -31,8 +31,8 @@ branch, in order. In evaluation they are skipped.
 
 Departures from the published code: token grids need not be square and any image size works (there:
 square, multiples of the stride), because the strided convolution covers a partial last patch with
-zeros and the decoder crops what exceeds the image; a single token works; `shared_branch=False` works;
-`group_size` above the number of bands means one group. Ties and constant tokens: `ops/graphs.py`.
+zeros and the decoder crops what exceeds the image; a single token works; `shared_branch=False`
+works; a `group_size` above the number of bands is one group. Ties: `ops/graphs.py`.
 """
 
 import math
@@ -61,7 +61,7 @@ def patches(scale: int) -> tuple[int, int]:
 
 
 class Encoder(nn.Module):
-    """`b H W c` -> tokens on a grid, `b h w d`: the strided convolution, in the paper normalised."""
+    """`b H W c` -> tokens on a grid, `b h w d`: a strided convolution, in the paper normalised."""
 
     features: int
     scale: int

@@ -91,7 +91,7 @@ def edge_list(edges: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """Senders and receivers, numbered over the whole batch, of at most `count` edges per graph.
 
     Entry `(i, j)` of the booleans `b n n` is an edge from token `j` to token `i`. Unused places get
-    the receiver `b * n`, which segment operations drop.
+    the receiver `b * n`, one more than there are.
     """
     b, n, _ = edges.shape
     graphs, receivers, senders = jnp.nonzero(edges, size=b * count, fill_value=(b, 0, 0))

@@ -30,7 +30,7 @@ ROWS = {
     "srlsgat": Row(
         18_932_671,
         {"bands": 7, "features": 16, "blocks": 1, "group_size": 7},
-        sizes=((4, 8), (8, 8), (12, 4)),
+        sizes=((9, 14), (1, 1), (8, 8)),
     ),
     "sspsr": Row(
         13_564_392,
