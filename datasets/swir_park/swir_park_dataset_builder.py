@@ -47,8 +47,15 @@ FIXED = Normaliser("log_minmax", {"floor": 1e-4, "minimum": -9.2103405, "maximum
 
 
 def _config(
-    name: str, description: str, normaliser: Normaliser, *, side: int = SIDE, **options
+    name: str,
+    description: str,
+    normaliser: Normaliser,
+    *,
+    side: int = SIDE,
+    source_only: bool = False,
+    **options,
 ) -> SceneConfig:
+    """`source_only` leaves the target's training tiles out, for networks that do not adapt."""
     split = SplitDefinition(
         name=name,
         citation=CITATION,
@@ -68,9 +75,19 @@ def _config(
         shape=(side, side, BANDS),
         dtype="float32",
         extras={"lr": BANDS, "lr_div2": BANDS, "msi": 3, "psf": 0},
-        smoke=name == "smoke",
-        options=options,
+        smoke=name.endswith("smoke"),
+        options={"source_only": source_only, **options},
     )
+
+
+def _with_twins(configs: list[SceneConfig]) -> list[SceneConfig]:
+    """The configs, their twins, and `smoke`, the twin of the first."""
+    names = [(c, f"{c.name}_smoke") for c in configs] + [(configs[0], "smoke")]
+    text = "Synthetic twin: one ground in two spectral ranges, tiles of 64 pixels."
+    return configs + [
+        _config(name, text, c.split.normaliser, side=64, source_only=c.options["source_only"])
+        for c, name in names
+    ]
 
 
 class Builder(SceneBuilder):
@@ -79,30 +96,39 @@ class Builder(SceneBuilder):
     HOMEPAGE = "https://github.com/RMA-4DPL/A-SNLSR"
     SENSOR = "HySpex Mjolnir S-620"
     EVENLY_SPACED = False
-    BUILDER_CONFIGS = [
-        _config("asnlsr", "Published tiles and split.", FIXED, tiles=True, split=ADVERSARIAL),
-        _config(
-            "single",
-            "Published tiles: SWIR_1 trains, SWIR_2 tests, range of the training tiles.",
-            Normaliser("log_minmax", {"floor": 1e-4}),
-            tiles=True,
-            split=SINGLE,
-        ),
-        _config(
-            "asnlsr_radiance",
-            "The published split on tiles made from the radiance scenes.",
-            FIXED,
-            tiles=False,
-            split=ADVERSARIAL,
-        ),
-        _config(
-            "scenes",
-            "Tiles from radiance, whole scenes apart: no shared pixel, no split file.",
-            FIXED,
-            tiles=False,
-        ),
-        _config("smoke", "Synthetic twin: one ground in two spectral ranges.", FIXED, side=64),
-    ]
+    BUILDER_CONFIGS = _with_twins(
+        [
+            _config("asnlsr", "Published tiles and split.", FIXED, tiles=True, split=ADVERSARIAL),
+            _config(
+                "single",
+                "Published tiles: SWIR_1 trains, SWIR_2 tests, range of the training tiles.",
+                Normaliser("log_minmax", {"floor": 1e-4}),
+                tiles=True,
+                split=SINGLE,
+                source_only=True,
+            ),
+            _config(
+                "asnlsr_radiance",
+                "The published split on tiles made from the radiance scenes.",
+                FIXED,
+                tiles=False,
+                split=ADVERSARIAL,
+            ),
+            _config(
+                "scenes",
+                "Tiles from radiance, whole scenes apart: no shared pixel, no split file.",
+                FIXED,
+                tiles=False,
+            ),
+            _config(
+                "scenes_single",
+                "As scenes, without training tiles of the target.",
+                FIXED,
+                tiles=False,
+                source_only=True,
+            ),
+        ]
+    )
 
     def sources(self) -> tuple[Source, ...]:
         options = self.builder_config.options
@@ -115,6 +141,11 @@ class Builder(SceneBuilder):
         psf = swir.read_psf(files[KERNEL.file])
         if "split" in options:
             wanted = _wanted(swir.read_split(files[options["split"].file]))
+            wanted = {
+                (domain, stem): role
+                for (domain, stem), role in wanted.items()
+                if role == "test" or not self._left_out(domain)
+            }
             if options["tiles"]:
                 tiles = self._published(wanted, files, psf)
             else:
@@ -130,6 +161,9 @@ class Builder(SceneBuilder):
         )
         split = replace(self.builder_config.split, regions=regions)
         return split.resolve({raw.name: raw.size for raw in raws})
+
+    def _left_out(self, domain: int) -> bool:
+        return self.builder_config.options["source_only"] and domain > 0
 
     def imitate(self) -> Iterator[RawScene]:
         """Six tiles of each domain train, four of the target test; none shares ground."""
@@ -148,6 +182,8 @@ class Builder(SceneBuilder):
             clean = 0.1 * (abundances[part] @ spectra) * light[part][..., None]
             noise = 2e-4 * rng.standard_normal(clean.shape)
             cube = np.maximum(clean + noise, 1e-5).astype(np.float32)
+            if number < 12 and self._left_out(domain):
+                continue
             name = f"{spec.name}_synthetic_N{number}"
             self._roles[name] = "train" if number < 12 else "test"
             yield self._tile(name, ArrayCube(cube), centres, domain, (row, col), psf)
@@ -195,7 +231,7 @@ class Builder(SceneBuilder):
             for index, (row, col) in enumerate(tile_origins(scene.height, scene.width, side)):
                 for domain, spec in enumerate(swir.DOMAINS):
                     role = choose(domain, header.stem, number, index, len(headers))
-                    if role is None:
+                    if role is None or (role == "train" and self._left_out(domain)):
                         continue
                     window = slice(row, row + side), slice(col, col + side)
                     name = f"{spec.name}_{header.stem}_N{index}_SUBTILE"

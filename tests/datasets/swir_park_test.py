@@ -133,9 +133,13 @@ def test_radiance_gives_the_very_tiles(loaded):
 def test_single_domain_takes_its_range_from_the_training_tiles(loaded):
     scenes = loaded["single"]
     train = [s for s in scenes if s["role"] == "train"]
-    source = np.log(np.maximum([s["image"] for s in train if s["domain"] == 0], 1e-4))
+    assert [s["domain"] for s in train] == [0]  # the target is tested, never trained on
+    source = np.log(np.maximum(train[0]["image"], 1e-4))
     assert train[0]["minimum"] == pytest.approx(source.min())
     assert train[0]["maximum"] == pytest.approx(source.max())
+    assert [(s["domain"], s["maximum"]) for s in scenes if s["role"] == "test"] == [
+        (1, train[0]["maximum"])
+    ]
 
 
 def test_split_by_scenes_shares_nothing(loaded):
@@ -143,6 +147,12 @@ def test_split_by_scenes_shares_nothing(loaded):
     assert places == {("park_a", 0, "train"), ("park_b", 1, "train"), ("park_c", 1, "test")}
     # 80 columns: tiles at 0, 32 and, sharing half its columns, none at 48.
     assert sorted({s["col"] for s in loaded["scenes"]}) == [0, 32]
+
+
+def test_twin_of_a_single_domain(tmp_path):
+    builder.prepare("swir_park", "single_smoke", data_dir=tmp_path)
+    scenes = builder.load("swir_park", "single_smoke", data_dir=tmp_path)
+    assert {(s["role"], s["domain"]) for s in scenes} == {("train", 0), ("test", 1)}
 
 
 def prepare(tmp_path, manual, name="asnlsr"):
