@@ -19,6 +19,8 @@ from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, check_s
 
 ORDERS = {"bsq": "bhw", "bil": "hbw", "bip": "hwb", "matlab": "bwh"}
 
+SLAB = 32 << 20  # bytes in work at a time
+
 
 @dataclass(frozen=True)
 class RawLayout:
@@ -54,37 +56,56 @@ class RawLayout:
 
 
 def read_window(path: Path, layout: RawLayout, rows: slice, cols: slice) -> np.ndarray:
-    """Values `(h, w, c)` of a window, contiguous, in native byte order."""
+    """Values `(h, w, c)` of a window, contiguous, in native byte order.
+
+    In slabs of the slowest axis: a window of rows of a column-major file lies in all its pages, and
+    all of them would be resident at once.
+    """
     layout.check(path)  # again: touching a map beyond the end of a file kills the process
-    mapped = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
-    cube = np.asarray(mapped).transpose([layout.axes.index(axis) for axis in "hwb"])
-    return np.array(cube[rows, cols], layout.dtype.newbyteorder("="), order="C")
+    parts = {"h": rows, "w": cols, "b": slice(0, layout.bands)}
+    slowest, inner = parts[layout.axes[0]], layout.shape[1:]
+    stride = inner[0] * inner[1] * layout.dtype.itemsize
+    shape = [parts[axis].stop - parts[axis].start for axis in "hwb"]
+    out = np.empty(shape, layout.dtype.newbyteorder("="))
+    stored = out.transpose(["hwb".index(axis) for axis in layout.axes])
+    if not out.size:
+        return out
+    step = max(1, SLAB // stride)
+    for first in range(slowest.start, slowest.stop, step):
+        last = min(first + step, slowest.stop)
+        place = layout.offset + first * stride
+        mapped = np.memmap(path, layout.dtype, "r", place, (last - first, *inner))
+        middle, fastest = (parts[axis] for axis in layout.axes[1:])
+        begin = first - slowest.start
+        stored[begin : begin + last - first] = np.asarray(mapped)[:, middle, fastest]
+    return out
 
 
 def write_block(fd: int, layout: RawLayout, row: int, col: int, block: np.ndarray) -> None:
     """Put a block `(h, w, c)` in its place, one `pwrite` for each contiguous run."""
-    block = np.ascontiguousarray(
-        block.transpose(["hwb".index(axis) for axis in layout.axes]), layout.dtype
-    )
     if not block.size:
         return
-    shape = layout.shape
+    block = block.transpose(["hwb".index(axis) for axis in layout.axes])
     start = [{"h": row, "w": col, "b": 0}[axis] for axis in layout.axes]
+    step = max(1, SLAB // (block.shape[1] * block.shape[2] * layout.dtype.itemsize))
+    for first in range(0, block.shape[0], step):  # a contiguous copy of a slab, not of the block
+        slab = np.ascontiguousarray(block[first : first + step], layout.dtype)
+        _write_slab(fd, layout, [start[0] + first, *start[1:]], slab)
+
+
+def _write_slab(fd: int, layout: RawLayout, start: list[int], slab: np.ndarray) -> None:
+    shape, size = layout.shape, layout.dtype.itemsize
     # Axes behind the first that is cut join into one run with it.
     lead = 2
-    while lead and block.shape[lead] == shape[lead]:
+    while lead and slab.shape[lead] == shape[lead]:
         lead -= 1
     strides = (shape[1] * shape[2], shape[2], 1)
-    data = memoryview(block.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-    run = len(data) // int(np.prod(block.shape[:lead], dtype=int))
-    first = sum(s * stride for s, stride in zip(start, strides))
-    for number, index in enumerate(np.ndindex(*block.shape[:lead])):
-        place = first + sum(i * stride for i, stride in zip(index, strides))
-        _write_all(
-            fd,
-            data[number * run : (number + 1) * run],
-            layout.offset + place * layout.dtype.itemsize,
-        )
+    data = memoryview(slab.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    run = len(data) // int(np.prod(slab.shape[:lead], dtype=int))
+    corner = sum(s * stride for s, stride in zip(start, strides))
+    for number, index in enumerate(np.ndindex(*slab.shape[:lead])):
+        place = corner + sum(i * stride for i, stride in zip(index, strides))
+        _write_all(fd, data[number * run : (number + 1) * run], layout.offset + place * size)
 
 
 def _write_all(fd: int, data: memoryview | bytes, position: int) -> None:

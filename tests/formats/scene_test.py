@@ -282,9 +282,11 @@ def test_select_and_json(meta):
     assert SceneMeta().scaled(2) == SceneMeta()
 
 
+@pytest.mark.parametrize("slab", [1, 100, 1 << 20])
 @pytest.mark.parametrize("axes", raw.ORDERS.values())
-def test_runs_of_every_window_and_order(axes, tmp_path):
+def test_runs_of_every_window_and_order(axes, slab, tmp_path, monkeypatch):
     """Against plain assignment in memory, for windows that cut any of the axes."""
+    monkeypatch.setattr(raw, "SLAB", slab)
     rng = np.random.default_rng(1)
     layout = raw.RawLayout(4, 5, 3, np.dtype(">i4"), axes, 7)
     expected = np.zeros((4, 5, 3), "i4")
@@ -303,5 +305,7 @@ def test_runs_of_every_window_and_order(axes, tmp_path):
         expected[row:bottom, col:right] = block
         found = raw.read_window(path, layout, slice(0, 4), slice(0, 5))
         np.testing.assert_array_equal(found, expected)
+        found = raw.read_window(path, layout, slice(row, bottom), slice(col, right))
+        np.testing.assert_array_equal(found, block)
     os.close(fd)
     assert path.read_bytes()[:7] == bytes(7)
