@@ -2,7 +2,9 @@
 
 The angle is not `arccos` of a cosine: near identical spectra the cosine loses all its digits in
 float32 (angles below 3e-4 rad drown) and the gradient of `arccos` is infinite. The chord between
-the two unit vectors is exact there, so 1 - cos is computed from it, and the angle from 1 - cos.
+the two unit vectors is exact there, so 1 - cos is computed from it. The same goes for opposite
+spectra and 1 + cos, the chord to the mirrored vector; the angle comes from both.
+Angles near pi, which radiances do not have, are good to 1e-3.
 Statistics are taken in float32 (float64 if the input is) whatever the input's dtype.
 """
 
@@ -23,26 +25,30 @@ def spectral_angle(
 
     The cosine is `(x.y + dot) / ((|x| + norm) (|y| + norm) + product)`, clipped to [-1, 1]. Where
     that is 0 / 0 the angle is 0. Values and gradients are finite everywhere; where the angle is 0
-    or pi, and at zero vectors, the gradient is 0.
+    and at zero vectors the gradient is 0.
     """
     x, y = at_least_float32(x), at_least_float32(y)
     norm_x, norm_y = safe_sqrt((x * x).sum(axis)), safe_sqrt((y * y).sum(axis))
     unit_x, unit_y = (v / _or_one(jnp.expand_dims(n, axis)) for v, n in ((x, norm_x), (y, norm_y)))
-    versine = 0.5 * jnp.square(unit_x - unit_y).sum(axis)  # 1 - cos, exact where it is small
-    versine = jnp.where((norm_x == 0) | (norm_y == 0), 1.0, versine)
+    zero = (norm_x == 0) | (norm_y == 0)
     product = norm_x * norm_y
     added = norm_epsilon * (norm_x + norm_y + norm_epsilon) + product_epsilon
-    whole = product + added
-    versine = (added + product * versine - dot_epsilon) / _or_one(whole)
-    return angle_of_versine(jnp.where(whole == 0, 0.0, versine))
+    whole = _or_one(product + added)
+
+    def one_minus(sign: int) -> jax.Array:  # 1 - sign * cos, exact where it is small
+        chord = 0.5 * jnp.square(unit_x - sign * unit_y).sum(axis)
+        return (added + product * jnp.where(zero, 1.0, chord) - sign * dot_epsilon) / whole
+
+    angle = _angle(one_minus(1), one_minus(-1))
+    return jnp.where(product + added == 0, 0.0, angle)
 
 
-def angle_of_versine(versine: jax.Array) -> jax.Array:
-    """`arccos(1 - versine)` in full precision; 0 below 0, pi above 2; finite gradients."""
-    inside = (versine > 1e-30) & (versine < 2)
-    v = jnp.where(inside, versine, 1.0)
-    angle = 2 * jnp.arctan2(jnp.sqrt(v), jnp.sqrt(2 - v))
-    return jnp.where(inside, angle, jnp.where(versine >= 2, jnp.pi, 0.0))
+def _angle(versine: jax.Array, coversine: jax.Array) -> jax.Array:
+    """The angle from 1 - cos and 1 + cos, each exact where it is small; finite gradients."""
+    inside = (versine > 1e-30) & (coversine > 1e-30)
+    v, w = jnp.where(inside, versine, 1.0), jnp.where(inside, coversine, 1.0)
+    angle = 2 * jnp.arctan2(jnp.sqrt(v), jnp.sqrt(w))
+    return jnp.where(inside, angle, jnp.where(versine > coversine, jnp.pi, 0.0))
 
 
 def spectral_gradient(x: jax.Array) -> jax.Array:
