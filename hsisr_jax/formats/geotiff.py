@@ -1,4 +1,4 @@
-"""GeoTIFF through GDAL: one file with bands, or one page a band as tifffile and MultiSpec write.
+"""GeoTIFF through GDAL: one file with bands, or one page a band as tifffile writes.
 
 Per-band values are kept where other programs look for them: `wavelength`, `wavelength_units` and
 `fwhm` as GDAL's ENVI driver names them, and GDAL's own IMAGERY domain (micrometres). Only the TIFF
@@ -7,6 +7,7 @@ driver may open a file, so that no file can point GDAL at another one.
 
 import math
 import re
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -337,4 +338,7 @@ def create_scene(
     """Begin a GeoTIFF."""
     if dtype.kind not in NUMERIC or dtype.name in ("float16", "longdouble"):
         raise UserError(f"{path}: a GeoTIFF cannot hold {dtype}; choose float32 or uint16")
+    needed, free = math.prod(shape) * dtype.itemsize, shutil.disk_usage(path.parent).free
+    if needed > free and not resume:
+        raise UserError(f"{path}: needs {needed} bytes and the disk has {free}; free some space")
     return GeoTiffWriter(path, shape, dtype.newbyteorder("="), meta, resume)

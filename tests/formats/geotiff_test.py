@@ -186,6 +186,11 @@ def test_a_size_beyond_the_file_is_refused_before_it_is_allocated(tmp_path, cube
             read_scene(tmp_path / "b.tif")
 
 
+def test_a_disk_that_is_too_small(tmp_path):
+    with pytest.raises(UserError, match="free some space"):
+        create_scene(tmp_path / "a.tif", height=1 << 20, width=1 << 20, bands=1 << 10)
+
+
 def test_what_a_geotiff_cannot_hold(tmp_path, cube):
     with pytest.raises(UserError, match="cannot hold float16"):
         write_scene(tmp_path / "a.tif", cube.astype("f2"))
