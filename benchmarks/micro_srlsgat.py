@@ -1,0 +1,201 @@
+"""SRLSGAT's parts: token graph, graph attention, LSTM. The naive form beside the library's.
+
+    python benchmarks/micro_srlsgat.py [--features 256] [--rounds 7] [--original DIRECTORY]
+
+prints the least milliseconds of each form and its ratio to the first one, all measured in turn in
+one run: median over rounds, and in brackets the ratio of the least times; above 1 is faster. With
+the folder of the published SRLSGAT.py its PyTorch and SciPy modules are the first form.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hsisr_jax.layers.graph_attention import GAT, MultiAdjacency  # noqa: E402
+from hsisr_jax.layers.recurrent import BiLSTM2D  # noqa: E402
+from hsisr_jax.ops import graphs  # noqa: E402
+
+LARGEST_NAIVE = 300  # tokens: the concatenation of 1024 would hold 2 GB a head
+
+
+def naive_adjacency(x):
+    """Every difference at once, and a full sort."""
+    difference = x[:, :, None] - x[:, None]
+    euclidean = jnp.sqrt(jnp.square(difference).sum(-1))
+    chebyshev = jnp.abs(difference).max(-1)
+    scores = jax.nn.softmax(euclidean @ chebyshev.swapaxes(1, 2) / 8, axis=-1)
+    scores = (scores @ graphs.correlations(x)).reshape(len(x), -1)
+    count = graphs.edge_count(x.shape[1])
+    return scores >= jnp.sort(scores, axis=-1)[:, -count][:, None]
+
+
+def naive_layer(kernel, a, x, edges):
+    """One head, with the concatenation of every pair of tokens."""
+    h = x @ kernel
+    b, n, d = h.shape
+    pairs = jnp.concatenate(
+        [
+            jnp.broadcast_to(h[:, :, None], (b, n, n, d)),
+            jnp.broadcast_to(h[:, None], (b, n, n, d)),
+        ],
+        -1,
+    )
+    logits = jax.nn.leaky_relu((pairs @ a)[..., 0], 0.2)
+    return jax.nn.softmax(jnp.where(edges, logits, -1e12), axis=-1) @ h
+
+
+def naive_gat(params, x, edges):
+    heads, output = params["heads"], params["output"]
+    x = [jax.nn.relu(naive_layer(k, a, x, edges)) for k, a in zip(heads["kernel"], heads["logits"])]
+    y = naive_layer(output["kernel"][0], output["logits"][0], jnp.concatenate(x, -1), edges)
+    return jax.nn.log_softmax(jax.nn.elu(y), axis=-1)
+
+
+def naive_lstm(params, x):
+    """Four scans, one direction after the other."""
+
+    def direction(x, k):  # t m d
+        def step(carry, x):
+            state, memory = carry
+            gates = x @ params["kernel_ih"][k] + state @ params["kernel_hh"][k]
+            gates += (params["bias_ih"][k] + params["bias_hh"][k])[None]
+            i, f, g, o = jnp.split(gates, 4, axis=-1)
+            memory = jax.nn.sigmoid(f) * memory + jax.nn.sigmoid(i) * jnp.tanh(g)
+            state = jax.nn.sigmoid(o) * jnp.tanh(memory)
+            return (state, memory), state
+
+        zeros = jnp.zeros((x.shape[1], x.shape[2]))
+        return lax.scan(step, (zeros, zeros), x)[1]
+
+    b, h, w, d = x.shape
+    down, right = x.transpose(1, 0, 2, 3), x.transpose(2, 0, 1, 3)
+    parts = [direction(down.reshape(h, -1, d), 0), direction(down[::-1].reshape(h, -1, d), 1)[::-1]]
+    parts = [p.reshape(h, b, w, d).transpose(1, 0, 2, 3) for p in parts]
+    more = [
+        direction(right.reshape(w, -1, d), 2),
+        direction(right[::-1].reshape(w, -1, d), 3)[::-1],
+    ]
+    parts += [p.reshape(w, b, h, d).transpose(1, 2, 0, 3) for p in more]
+    join = params["join"]
+    return jnp.concatenate(parts, -1) @ join["kernel"] + join["bias"].reshape(1, 1, 1, -1)
+
+
+def forms_of(function, weights, x, *rest):
+    """Compiled forward pass, and the same with the gradients of weights and input."""
+    forward = jax.jit(function)
+    both = jax.jit(jax.grad(lambda *a: jnp.square(function(*a)).sum(), (0, 1)))
+    return (
+        lambda: jax.block_until_ready(forward(weights, x, *rest)),
+        lambda: jax.block_until_ready(both(weights, x, *rest)),
+    )
+
+
+def torch_forms(module, *inputs):
+    import torch
+
+    def forward():
+        with torch.no_grad():
+            module(*inputs)
+
+    def both():
+        module.zero_grad()
+        module(*inputs).square().sum().backward()
+
+    return forward, both
+
+
+def runners(batch: int, side: int, features: int, original) -> dict:
+    """`{part: {form: function}}` for one size."""
+    n = side * side
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(0.1 * rng.random((batch, n, features), np.float32))
+    grid = x.reshape(batch, side, side, features)
+    released = MultiAdjacency()
+    variables = released.init(jax.random.key(0), x[:1, :4])
+    adjacency = jax.jit(lambda x: released.apply(variables, x)[0])
+    edges = adjacency(x)
+    gat = GAT(features).init(jax.random.key(0), x[:1, :4], edges[:1, :4, :4])["params"]
+    lstm = BiLSTM2D(features)
+    weights = lstm.init(jax.random.key(0), grid[:1, :1, :1])["params"]
+    table = {name: {} for name in ("graph", "GAT", "GAT +grad", "LSTM", "LSTM +grad")}
+    if original:
+        import torch
+
+        tokens = torch.from_numpy(np.array(x)).requires_grad_()
+        table["graph"]["PyTorch"] = torch_forms(original.Weighted_adj(64), tokens.detach())[0]
+        if n <= LARGEST_NAIVE:
+            theirs = original.GAT(features, features, 0.6, 0.2, 2).eval()
+            pair = torch_forms(theirs, tokens, torch.from_numpy(np.array(edges, np.float32)))
+            table["GAT"]["PyTorch"], table["GAT +grad"]["PyTorch"] = pair
+        pair = torch_forms(original.BiLSTM2D(features, features, 1, 0.0), tokens)
+        table["LSTM"]["PyTorch"], table["LSTM +grad"]["PyTorch"] = pair
+    if n <= LARGEST_NAIVE:
+        naive = jax.jit(naive_adjacency)
+        table["graph"]["naive"] = lambda: jax.block_until_ready(naive(x))
+        pair = forms_of(naive_gat, gat, x, edges)
+        table["GAT"]["naive"], table["GAT +grad"]["naive"] = pair
+    table["graph"]["library"] = lambda: jax.block_until_ready(adjacency(x))
+    for graph in ("dense", "jraph"):
+        net = GAT(features, graph=graph)
+        pair = forms_of(lambda p, x, e, net=net: net.apply({"params": p}, x, e), gat, x, edges)
+        table["GAT"][graph], table["GAT +grad"][graph] = pair
+    pair = forms_of(naive_lstm, weights, grid)
+    table["LSTM"]["naive"], table["LSTM +grad"]["naive"] = pair
+    pair = forms_of(lambda p, x: lstm.apply({"params": p}, x), weights, grid)
+    table["LSTM"]["library"], table["LSTM +grad"]["library"] = pair
+    return table
+
+
+def measure(forms: dict, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every form, taken in turn."""
+    times = {name: [] for name in forms}
+    for run in forms.values():
+        run()
+    for _ in range(rounds):
+        for name, run in forms.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--features", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sides", type=int, nargs="*", default=[8, 16, 32], help="of token grids")
+    parser.add_argument("--original", help="folder of the published SRLSGAT.py")
+    args = parser.parse_args()
+    original = None
+    if args.original:
+        import torch
+
+        torch.Tensor.cuda = lambda self: self  # the original calls it in its forward pass
+        sys.path.insert(0, args.original)
+        import SRLSGAT as original
+    print(f"{jax.default_backend()}, {args.features} features, {args.rounds} rounds")
+    for side in args.sides:
+        batch = 16 if side <= 8 else 1
+        print(f"\n{batch} x {side * side} tokens")
+        for part, forms in runners(batch, side, args.features, original).items():
+            times = measure(forms, args.rounds)
+            base = times[next(iter(forms))]
+            for name, seconds in times.items():
+                ratio = statistics.median(a / b for a, b in zip(base, seconds))
+                fastest = min(base) / min(seconds)
+                print(
+                    f"{part:10} {name:8} {1e3 * min(seconds):9.1f} ms {ratio:7.2f} ({fastest:.2f})"
+                )
+
+
+if __name__ == "__main__":
+    main()
