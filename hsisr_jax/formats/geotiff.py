@@ -30,6 +30,7 @@ from hsisr_jax.formats.scene import (
 )
 
 BLOCK = 256
+SPARE = 1 << 22  # bytes of a tile that may be larger than its file: the last is cut
 IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
 # Dataset-level tags of TIFF itself, or that GDAL makes; the rest is carried along.
 GDALS = ("AREA_OR_POINT", "TIFFTAG_", "INTERLEAVE", "COMPRESSION")
@@ -86,19 +87,18 @@ class GeoTiffReader(SceneReader):
         """Refuse what declares more than the file can hold, before anything is allocated."""
         if len(set(dataset.dtypes)) != 1 or np.dtype(dataset.dtypes[0]).kind not in NUMERIC:
             raise UserError(f"{self.path}: its bands are {set(dataset.dtypes)}; give all one dtype")
-        packed = dataset.profile.get("compress") is not None
         size = self.path.stat().st_size
         itemsize = np.dtype(dataset.dtypes[0]).itemsize
         declared = dataset.height * dataset.width * dataset.count * itemsize
         bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
         declared = declared * int(bits) // (8 * itemsize) if bits else declared
-        check_size(self.path, declared * pages, size, packed=packed)
+        # As if compressed in any case: tiles that hold no data may be left out.
+        check_size(self.path, declared * pages, size, packed=True)
         pixel = dataset.profile.get("interleave") == "pixel"
-        for block in dataset.block_shapes:
-            samples = dataset.count if pixel else 1
-            block_bytes = min(block[0], dataset.height) * block[1] * itemsize * samples
-            check_size(self.path, block_bytes, size + (1 << 22), packed=packed)
-            break  # GDAL has one block shape for all bands of a TIFF
+        rows, cols = dataset.block_shapes[0]  # GDAL has one for all bands of a TIFF
+        block = min(rows, dataset.height) * cols * itemsize * (dataset.count if pixel else 1)
+        packed = dataset.profile.get("compress") is not None
+        check_size(self.path, block, size if packed else size + SPARE, packed=packed)
 
     def _stack(self, pages: list[str]) -> list[str]:
         """Pages of one size and dtype are bands; anything else (thumbnails, masks) is not."""
@@ -210,7 +210,8 @@ def _beside(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
 class GeoTiffWriter(SceneWriter):
     """A tiled, uncompressed, band-interleaved TIFF; BigTIFF where it must be.
 
-    `sync` closes and opens the file: only then are the places of new tiles in its directory.
+    `sync` closes and opens the file: only then are the places of new tiles in its directory. The
+    first time GDAL fills the tiles that were not written yet.
     """
 
     def __init__(self, path: Path, shape: tuple, dtype: np.dtype, meta: SceneMeta, resume: bool):
@@ -276,7 +277,7 @@ def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
 
     height, width, bands = shape
     profile = dict(height=height, width=width, count=bands, dtype=dtype.name, nodata=meta.nodata)
-    profile |= dict(interleave="band", BIGTIFF="IF_SAFER", SPARSE_OK=True)
+    profile |= dict(interleave="band", BIGTIFF="IF_SAFER")
     if min(height, width) >= BLOCK:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:

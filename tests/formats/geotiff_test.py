@@ -123,6 +123,21 @@ def test_large_scenes_are_tiled(tmp_path):
         np.testing.assert_array_equal(image.read().transpose(1, 2, 0), values)
 
 
+@pytest.mark.parametrize("value", [0, 7])
+def test_empty_tiles_are_written_and_sparse_files_are_read(value, tmp_path):
+    """GDAL can leave out tiles that hold nothing but zeros or no data."""
+    values = np.full((300, 300, 2), value, "u2")
+    values[:9, :9] = 5
+    write_scene(tmp_path / "a.tif", values, SceneMeta(nodata=value))
+    assert (tmp_path / "a.tif").stat().st_size > values.nbytes
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.tif")[0], values)
+    sparse = dict(SPARSE_OK=True, tiled=True, blockxsize=64, blockysize=64, nodata=value)
+    with by_rasterio(tmp_path / "b.tif", values, **sparse) as image:
+        image.write(values.transpose(2, 0, 1))
+    assert (tmp_path / "b.tif").stat().st_size < values.nbytes
+    np.testing.assert_array_equal(read_scene(tmp_path / "b.tif")[0], values)
+
+
 def test_wavelengths_from_an_envi_header_beside_it(tmp_path, cube):
     """As the Houston 2013 scene is published."""
     write_scene(tmp_path / "a.tif", cube)
