@@ -88,7 +88,7 @@ class SceneConfig(tfds.core.BuilderConfig):
     stored one; `extras` names what lies beside the image with its number of bands (0: a plane).
     """
 
-    split: SplitDefinition | None = None
+    split: SplitDefinition = SplitDefinition(name="", citation="")
     shape: tuple[int | None, int | None, int] = (None, None, 1)
     dtype: str = "uint16"
     extras: Mapping[str, int] = field(default_factory=dict)
@@ -111,7 +111,7 @@ def with_smoke(configs: list[SceneConfig]) -> list[SceneConfig]:
 def twin_of(config: SceneConfig, name: str) -> SceneConfig:
     """The same bands and storage on a small synthetic scene that needs no files."""
     split, size = twins.definition(config.split)
-    return replace(
+    return replace(  # type: ignore[call-arg]
         config,
         name=name,
         description=f"Synthetic twin of {config.name}: same bands and storage, no files needed.",
@@ -121,7 +121,9 @@ def twin_of(config: SceneConfig, name: str) -> SceneConfig:
     )
 
 
-class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class SceneBuilder(  # type: ignore[call-arg]
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """A dataset of scenes. Subclasses give `sources`, `open` and their configs."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -236,7 +238,7 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         ends = self.builder_config.wavelengths if self.EVENLY_SPACED else None
         if raw.meta.wavelengths is not None or ends is None:
             return raw
-        nominal = np.linspace(*ends, raw.cube.bands)
+        nominal = np.linspace(ends[0], ends[1], raw.cube.bands)
         return replace(raw, meta=replace(raw.meta, wavelengths=nominal))
 
     def unpacked(self, archive: Path) -> Path:

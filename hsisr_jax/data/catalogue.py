@@ -25,7 +25,7 @@ from hsisr_jax.errors import UserError
 
 PACKAGE = "hsisr_datasets"  # `datasets` alone is also the name of a Hugging Face package
 # What names a config: its name, the options of `scene` and `synthetic`, or a config object.
-Choice = str | Mapping | tfds.core.BuilderConfig | None
+Choice = str | Mapping[str, Any] | Any | None
 
 
 @cache
@@ -36,6 +36,7 @@ def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
     file = package_folder() / name / f"{name}_dataset_builder.py"
     module_name = f"{PACKAGE}.{name}.{name}_dataset_builder"
     spec = importlib.util.spec_from_file_location(module_name, file)
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     with tfds.core.registered.skip_registration():

@@ -6,7 +6,7 @@ Everything works in blocks of rows, so that a scene larger than memory can be pr
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class ArrayCube:
 class LazyCube:
     """A cube that `load` makes when a part is read. Only the last one of all is kept."""
 
-    _kept: tuple[object, np.ndarray | None] = (None, None)
+    _kept: tuple[Any, Any] = (None, None)
 
     def __init__(
         self, load: Callable[[], np.ndarray], shape: tuple[int, int, int], dtype: np.dtype
@@ -270,10 +270,13 @@ def open_pixels(
     if path.suffix.lower() != ".mat":
         return None
     found = (_variable(path, "nRow"), _variable(path, "nCol"))
-    if all(value is not None and value.size == 1 for value in found):
-        size = int(found[0].item()), int(found[1].item())
+    sides = [int(value.item()) for value in found if value is not None and value.size == 1]
+    if len(sides) == 2:
+        size = sides[0], sides[1]
+    if size is None:
+        return None
     for name in variables:
-        values = _variable(path, name) if size else None
+        values = _variable(path, name)
         if values is not None and values.shape[2] == 1 and values.shape[1] > 1:
             return ArrayCube(pixel_matrix(values[..., 0], *size, f"{path}: '{name}'"))
     return None

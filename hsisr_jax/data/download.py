@@ -223,15 +223,15 @@ def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     with packed.open(item) as stream:
                         yield item.filename, stream
         return
-    with tarfile.open(archive) as packed:
-        for item in packed:
-            if item.isdir():
+    with tarfile.open(archive) as tape:
+        for entry in tape:
+            if entry.isdir():
                 continue
-            if not item.isfile():
-                raise UserError(f"{archive}: entry '{item.name}' is a link or device; not unpacked")
-            stream = packed.extractfile(item)
-            if stream is not None:
-                yield item.name, stream
+            if not entry.isfile():
+                raise UserError(f"{archive}: entry '{entry.name}' is a link or device; refused")
+            content = tape.extractfile(entry)
+            if content is not None:
+                yield entry.name, content
 
 
 def _place(archive: Path, name: str, stream: IO[bytes], folder: Path, left: int) -> int:

@@ -19,15 +19,25 @@ class PcidskCube:
             self._file = rasterio.open(path, driver="PCIDSK")
         except RasterioError as error:
             raise UserError(f"{path} is not a readable PCIDSK file ({error})") from None
+        self.path, self.bands = path, bands
         if self._file.count < bands:
             raise UserError(f"{path} has {self._file.count} layers; {bands} bands are expected")
-        self.path, self.bands = path, bands
         self.height, self.width = self._file.height, self._file.width
         self.dtype = np.dtype(self._file.dtypes[0])
+        self._check_size()
         crs = self._file.crs
         self.meta = SceneMeta(
             crs=crs.to_wkt() if crs else "", transform=tuple(self._file.transform)[:6]
         )
+
+    def _check_size(self) -> None:
+        """GDAL gives zeros for what a truncated file lacks. Tiles may be packed: not counted."""
+        if self._file.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "TILED":
+            return
+        declared = self.height * self.width * self._file.count * self.dtype.itemsize
+        size = self.path.stat().st_size
+        if size < declared:
+            raise UserError(f"{self.path} is truncated: {size} bytes of more than {declared}")
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         from rasterio.errors import RasterioError

@@ -67,11 +67,13 @@ def survey(
     raws: Iterable[RawScene], definition: SplitDefinition, bands: slice
 ) -> tuple[dict[str, Statistics], dict[int, Statistics]]:
     """Statistics of each scene (inside the definition's window) and of each region, in one pass."""
-    whole, found = {}, {}
+    whole: dict[str, Statistics] = {}
+    found: dict[int, Statistics] = {}
     for raw in raws:
         inside = [i for i, r in enumerate(definition.regions) if r.scene == raw.name]
         if inside:
-            window = definition.window or tuple((0, end) for end in raw.size)
+            height, width = raw.size
+            window = definition.window or ((0, height), (0, width))
             regions = [definition.regions[i] for i in inside]
             whole[raw.name], parts = scan(raw, window, regions, bands)
             found |= dict(zip(inside, parts))
@@ -127,7 +129,7 @@ def constants(
     anywhere = Statistics()
     for seen in domains.values():
         anywhere = anywhere.merge(seen)
-    result = {}
+    result: dict[int, dict[str, float | str]] = {}
     for index, region in enumerate(definition.regions):
         scene, floor = whole[region.scene], args.get("floor", 1e-4)
         low, high = {

@@ -18,7 +18,7 @@ from hsisr_jax.errors import UserError
 
 ROLES = ("train", "validation", "test")
 NORMALISERS = ("none", "divide", "max_of_scene", "max_of_region", "unit", "log_minmax")
-Span = tuple[int, int | None]
+Span = tuple[int, Any]  # an end of None is the scene's own
 
 
 @dataclass(frozen=True)

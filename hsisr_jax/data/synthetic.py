@@ -69,10 +69,12 @@ def endmembers(
     recipes = list(MATERIALS.values())
     spectra = []
     for index in range(materials):
-        levels, dips = recipes[index % len(recipes)]
+        points, recipe = recipes[index % len(recipes)]
         spread = 0.06 if index < len(recipes) else 0.35
-        levels = np.array(levels) * np.exp(spread * rng.standard_normal(4))
-        dips = [(c + rng.normal(0, 4), w, min(d * rng.uniform(0.8, 1.2), 0.95)) for c, w, d in dips]
+        levels = np.array(points) * np.exp(spread * rng.standard_normal(4))
+        dips = [
+            (c + rng.normal(0, 4), w, min(d * rng.uniform(0.8, 1.2), 0.95)) for c, w, d in recipe
+        ]
         spectra.append(_spectrum(wavelengths, levels, dips))
     drift = rng.standard_normal((materials, 3))
     phase = np.stack([np.sin(wavelengths / p) for p in (70.0, 130.0, 290.0)])

@@ -49,7 +49,8 @@ def definition(split: SplitDefinition) -> tuple[SplitDefinition, tuple[int, int]
 def scenes(config: Any) -> Iterator[RawScene]:
     """The one synthetic scene of a smoke config."""
     height, width, bands = config.shape
-    wavelengths = np.linspace(*(config.wavelengths or (400.0, 2500.0)), bands)
+    first, last = config.wavelengths or (400.0, 2500.0)
+    wavelengths = np.linspace(first, last, bands)
     cube, *_ = generate(height, width, bands, seed=0, wavelengths=wavelengths)
     dtype = np.dtype(config.dtype)
     if dtype.kind in "iu":

@@ -220,7 +220,8 @@ def test_harvard(tmp_path, manual, monkeypatch):
     assert scenes[2]["divisor"] == pytest.approx(cubes["img2"].max())
 
 
-def test_houston_2013(tmp_path, manual):
+@pytest.mark.parametrize("form", ["zip", "tif"])
+def test_houston_2013(tmp_path, manual, form):
     cube = counts((32, 40, 144), 60000)
     path = manual / "2013_IEEE_GRSS_DF_Contest_CASI.tif"
     transform = rasterio.transform.from_origin(271000.3, 3290000.7, 2.5, 2.5)
@@ -229,6 +230,10 @@ def test_houston_2013(tmp_path, manual):
         crs="EPSG:26915", transform=transform,
     ) as file:  # fmt: skip
         file.write(cube.transpose(2, 0, 1))
+    if form == "zip":
+        with zipfile.ZipFile(manual / "2013_DFTC.zip", "w") as packed:
+            packed.write(path, f"2013_DFTC/{path.name}")
+        path.unlink()
     train, validation, test = run("houston", small("houston", "2013", (32, 40)), tmp_path)
     np.testing.assert_array_equal(test["image"], cube[:, 32:40])
     assert test["col"] == 32
@@ -246,6 +251,20 @@ def test_houston_2018_has_two_layers_too_many(tmp_path, manual):
     train, _, test = run("houston", small("houston", "2018", (32, 40)), tmp_path)
     np.testing.assert_array_equal(train["image"], cube[:, : train["image"].shape[1], :48])
     np.testing.assert_array_equal(test["image"], cube[:, test["col"] :, :48])
+    with pytest.raises(UserError, match="is 32x40, not 33x40"):
+        run("houston", dataclasses.replace(small("houston", "2018", (33, 40)), name="b"), tmp_path)
+    whole = path.read_bytes()
+    for damaged in (b"PCIDSK", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="not a readable PCIDSK|is truncated"):
+            config = dataclasses.replace(small("houston", "2018", (32, 40)), name="c")
+            run("houston", config, tmp_path)
+    with rasterio.open(
+        path, "w", driver="PCIDSK", height=32, width=40, count=2, dtype="uint16"
+    ) as file:
+        file.write(cube[..., :2].transpose(2, 0, 1))
+    with pytest.raises(UserError, match="has 2 layers; 48 bands are expected"):
+        run("houston", config, tmp_path)
 
 
 def test_paris_written_as_published(tmp_path, manual):
