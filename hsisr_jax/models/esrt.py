@@ -66,7 +66,7 @@ class HighPreservingBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         d, size = x.shape[-1], x.shape[1:3]
         whole = ResidualFeatureBlock(name="encoder")(x)  # b h w d
-        self.sow("intermediates", "encoder", whole)
+        self.sow("intermediates", "whole", whole)
         low = nn.avg_pool(whole, (2, 2), (2, 2))  # b h/2 w/2 d
         high = whole - interpolate(low, size, "bilinear", align_corners=True)
         refine = ResidualFeatureBlock(name="decoder_low")
@@ -135,7 +135,7 @@ class BackboneAndTransformer(nn.Module):
         d, y, outputs = x.shape[-1], x, []
         for i in (1, 2, 3):
             y = HighPreservingBlock(name=f"encoder{i}")(y)
-            self.sow("intermediates", f"encoder{i}", y)
+            self.sow("intermediates", f"stage_{i}", y)
             outputs.append(y)
         y = Conv(d, name="reduce")(jnp.concatenate(outputs, -1))
         self.sow("intermediates", "reduced", y)
@@ -164,12 +164,12 @@ class ESRT(nn.Module):
         lr = batch["lr"]
         self._check(lr)
         head = Conv(self.features, name="head")(lr)  # b h w d
-        self.sow("intermediates", "head", head)
+        self.sow("intermediates", "shallow", head)
         x, outputs = head, []
         for i in range(self.blocks):
             swapped = None if self.transformer is None else self.transformer.clone(parent=None)
             x = BackboneAndTransformer(self.heads, swapped, name=f"body{i}")(x)
-            self.sow("intermediates", f"body{i}", x)
+            self.sow("intermediates", f"body_{i}", x)
             outputs.append(x)
         x = Conv(self.features, name="reduce")(jnp.concatenate(outputs, -1))
         x = Conv(self.bands, name="tail")(Upsampler(self.scale, name="tail_upsampler")(x))
