@@ -26,7 +26,7 @@ from hsisr_jax.metrics.errors import (
     psnr_per_band,
     rmse,
 )
-from hsisr_jax.metrics.protocols import HIGHER_IS_BETTER, PROTOCOLS
+from hsisr_jax.metrics.protocols import HIGHER_IS_BETTER, PROTOCOLS, Protocol
 from hsisr_jax.metrics.spectral import appsa, sam, sam_map, sid
 from hsisr_jax.metrics.structure import ssim, uiqi
 
@@ -68,12 +68,12 @@ def evaluate(
     1 for ssran, whose published test scores spectral super-resolution. ssran scales both images
     from `data_range` to 255 itself, as that test does: RMSE and DD are in 255ths.
     """
-    if protocol not in PROTOCOLS:
-        raise UserError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    chosen = _protocol(protocol)
     if isinstance(data_range, (int, float)) and not data_range > 0:
         raise UserError(f"data_range is maximum - minimum, a positive number, not {data_range}")
-    ratio = PROTOCOLS[protocol].ratio if ratio is None else ratio
-    return _evaluate(reference, estimate, data_range, ratio, protocol=protocol)
+    ratio = chosen.ratio if ratio is None else ratio
+    options = (jnp.asarray(v, float) for v in (data_range, ratio))  # 4 and 4.0 compile once
+    return _evaluate(reference, estimate, *options, protocol=protocol)
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -83,8 +83,10 @@ def protocol_names() -> tuple[str, ...]:
 
 def conventions(protocol: str) -> dict:
     """A protocol in plain words and numbers, to be stored beside its scores."""
-    chosen = PROTOCOLS[protocol]
-    described = {key: {"metric": f.__name__, **options} for key, (f, options) in chosen.metrics.items()}
+    chosen = _protocol(protocol)
+    described = {
+        key: {"metric": f.__name__, **options} for key, (f, options) in chosen.metrics.items()
+    }
     return {"name": protocol, "peak": chosen.peak, "metrics": described}
 
 
@@ -95,12 +97,19 @@ def higher_is_better(key: str) -> bool:
     return HIGHER_IS_BETTER[key]
 
 
+def _protocol(name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise UserError(f"unknown protocol {name!r}; known: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
 @partial(jax.jit, static_argnames="protocol")
 def _evaluate(reference, estimate, data_range, ratio, *, protocol):
     chosen = PROTOCOLS[protocol]
     reference, estimate = cubes(reference, estimate)
+    data_range, ratio = (v.astype(reference.dtype) for v in (data_range, ratio))
     if chosen.peak is not None:
-        gain = jnp.asarray(chosen.peak / data_range, reference.dtype)
+        gain = chosen.peak / data_range
         reference, estimate, data_range = reference * gain, estimate * gain, chosen.peak
     given = {"data_range": data_range, "ratio": ratio}
     scores = {}
