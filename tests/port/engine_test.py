@@ -1,76 +1,183 @@
-"""The name tables: every array used exactly once, errors that name the array, stacked branches."""
+"""The porting engine: every array used exactly once, layouts inverted exactly, prefixes."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import parity
 import pytest
+from flax.traverse_util import flatten_dict
 
 from hsisr_jax import models, port
 from hsisr_jax.errors import UserError
+from hsisr_jax.port import engine
+from hsisr_jax.port.engine import Entry, convert_in, convert_out, stacked, strip_prefix
 
-BATCH = {"lr": jnp.zeros((1, 4, 4, 7)), "lms": jnp.zeros((1, 8, 8, 7))}
+RNG = np.random.default_rng(0)
+TABLE = [
+    *engine.conv("stem", "features.0"),
+    *engine.conv_transpose("up", "features.1", bias=False),
+    *engine.dense("out", "head"),
+    *engine.batch_norm("norm", "bn"),
+    *engine.weight_and_bias("squeeze", "se", engine.CONV_AS_DENSE),
+    Entry("params/band/kernel", "conv1d.weight", engine.CONV1D),
+    Entry("constants/index", "index", engine.Layout(dtype=np.int64)),
+    *stacked(engine.dense("branch", "fc"), "branches.{}.".format, 2),
+]
+SHAPES = {  # theirs
+    "features.0.weight": (4, 3, 5, 2),
+    "features.0.bias": (4,),
+    "features.1.weight": (3, 4, 5, 2),
+    "head.weight": (6, 7),
+    "head.bias": (6,),
+    "bn.weight": (4,),
+    "bn.bias": (4,),
+    "bn.running_mean": (4,),
+    "bn.running_var": (4,),
+    "se.weight": (2, 3, 1, 1),
+    "se.bias": (2,),
+    "conv1d.weight": (4, 3, 5),
+    "branches.0.fc.weight": (2, 3),
+    "branches.0.fc.bias": (2,),
+    "branches.1.fc.weight": (2, 3),
+    "branches.1.fc.bias": (2,),
+}
+STATE = {
+    **{k: RNG.normal(size=shape).astype(np.float32) for k, shape in SHAPES.items()},
+    "bn.num_batches_tracked": np.array(7, np.int64),
+    "index": np.arange(6).reshape(2, 3),
+}
+OURS = {  # shapes, written out by hand
+    "params": {
+        "stem": {"kernel": (5, 2, 3, 4), "bias": (4,)},
+        "up": {"kernel": (5, 2, 3, 4)},
+        "out": {"kernel": (7, 6), "bias": (6,)},
+        "norm": {"scale": (4,), "bias": (4,)},
+        "squeeze": {"kernel": (3, 2), "bias": (2,)},
+        "band": {"kernel": (5, 3, 4)},
+        "branch": {"kernel": (2, 3, 2), "bias": (2, 2)},
+    },
+    "batch_stats": {"norm": {"mean": (4,), "var": (4,)}},
+    "constants": {"index": (2, 3)},
+}
 
 
-@pytest.fixture(scope="module")
-def network():
-    options = dict(bands=7, scale=2, features=16, blocks=1, group_size=4, group_overlap=2)
-    module = models.create("sspsr", **options, shared_branch=False)
-    return module, parity.made_up_weights(module, BATCH)
+def hollow(tree=OURS):
+    return jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, np.float32),
+        tree,
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
 
 
-def test_the_tables_are_exact_inverses(network):
-    module, state = network
-    back = port.to_torch(module, port.from_torch(module, state, BATCH))
-    assert list(back) == list(state)
-    for key, value in state.items():
-        np.testing.assert_array_equal(back[key], value)
+def test_every_layout_and_its_inverse():
+    variables = convert_in(TABLE, STATE, hollow())
+    params = variables["params"]
+    w = STATE["features.0.weight"]
+    np.testing.assert_array_equal(params["stem"]["kernel"][4, 1, 2, 3], w[3, 2, 4, 1])
+    w = STATE["features.1.weight"]  # in, out, height, width
+    np.testing.assert_array_equal(params["up"]["kernel"][4, 1, 2, 3], w[2, 3, 4, 1])
+    np.testing.assert_array_equal(params["out"]["kernel"], STATE["head.weight"].T)
+    np.testing.assert_array_equal(params["squeeze"]["kernel"][2, 1], STATE["se.weight"][1, 2, 0, 0])
+    np.testing.assert_array_equal(
+        params["band"]["kernel"][4, 1, 3], STATE["conv1d.weight"][3, 1, 4]
+    )
+    for i in (0, 1):
+        theirs = STATE[f"branches.{i}.fc.weight"]
+        np.testing.assert_array_equal(params["branch"]["kernel"][i], theirs.T)
+    assert variables["constants"]["index"].dtype == np.int32
+    back = convert_out(TABLE, variables)
+    assert set(back) == set(STATE)
+    for key, value in STATE.items():
+        np.testing.assert_array_equal(back[key], value, err_msg=key)
+        assert back[key].dtype == value.dtype
 
 
-def test_a_wrappers_prefix_may_be_there(network):
-    module, state = network
-    plain = port.from_torch(module, state, BATCH)
-    wrapped = port.from_torch(module, {f"module.{k}": v for k, v in state.items()}, BATCH)
-    jax.tree.map(np.testing.assert_array_equal, plain, wrapped)
+def test_gradients_come_without_buffers():
+    params = convert_in(TABLE, STATE, hollow())["params"]
+    found = convert_out(TABLE, {"params": params})
+    left_out = {"bn.running_mean", "bn.running_var", "bn.num_batches_tracked", "index"}
+    assert set(found) == set(STATE) - left_out
 
 
-def test_every_branch_lands_in_its_own_place(network):
-    module, state = network
-    found = port.from_torch(module, state, BATCH)["params"]["branch"]["head"]["bias"]
-    assert found.shape == (3, 16)
-    np.testing.assert_array_equal(found[2], state["branch.2.head.bias"])
+@pytest.mark.parametrize("key", STATE)
+def test_a_missing_array_is_named(key):
+    state = {k: v for k, v in STATE.items() if k != key}
+    with pytest.raises(UserError, match=f"lack '{key}'"):
+        convert_in(TABLE, state, hollow())
 
 
-def test_gradients_convert_without_buffers(network):
-    module, state = network
-    params = port.from_torch(module, state, BATCH)["params"]
-    grads = port.to_torch(module, {"params": jax.tree.map(lambda x: 2 * x, params)})
-    np.testing.assert_array_equal(grads["branch.1.tail.weight"], 2 * state["branch.1.tail.weight"])
+def test_a_left_over_array_is_named():
+    with pytest.raises(UserError, match="no place for: extra.bias, extra.weight"):
+        convert_in(TABLE, {**STATE, "extra.weight": np.ones(2), "extra.bias": np.ones(2)}, hollow())
+
+
+def test_an_array_of_another_shape_is_named_with_both_shapes():
+    state = {**STATE, "head.weight": np.ones((5, 7), np.float32)}
+    with pytest.raises(UserError, match=r"'head.weight'.*\(7, 5\).*params/out/kernel.*\(7, 6\)"):
+        convert_in(TABLE, state, hollow())
+
+
+def test_what_only_one_side_has_is_named():
+    ours = {**OURS, "params": {**OURS["params"], "more": {"bias": (3,)}}}
+    with pytest.raises(UserError, match="no value for: params/more/bias"):
+        convert_in(TABLE, STATE, hollow(ours))
+    fewer = {**OURS, "params": {k: v for k, v in OURS["params"].items() if k != "band"}}
+    with pytest.raises(UserError, match="no params/band/kernel for 'conv1d.weight'"):
+        convert_in(TABLE, STATE, hollow(fewer))
+    variables = convert_in(TABLE, STATE, hollow())
+    with pytest.raises(UserError, match="no name for: params/more"):
+        convert_out(TABLE, {**variables, "params": {**variables["params"], "more": np.ones(1)}})
+    del variables["params"]["out"]["bias"]
+    with pytest.raises(UserError, match="lack params/out/bias .for 'head.bias'"):
+        convert_out(TABLE, variables)
+
+
+def test_long_lists_of_names_are_cut():
+    extra = {f"x{i}": np.ones(1) for i in range(9)}
+    with pytest.raises(UserError, match="x0, x1, x2, x3, x4 and 4 more"):
+        convert_in(TABLE, {**STATE, **extra}, hollow())
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("names", "expected"),
     [
-        (lambda s: s.pop("branch.1.head.bias"), "lack 'branch.1.head.bias'"),
-        (lambda s: s.update(extra=np.zeros(2)), "no place for: extra"),
-        (lambda s: s.update({"branch.1.head.bias": np.zeros(3)}), "'branch.1.head.bias' has shape"),
-        (lambda s: s.update({"final.bias": np.zeros((7, 1))}), "'final.bias' has shape"),
+        (["module.a", "module.b"], ["a", "b"]),
+        (["module.net.a", "module.net.b"], ["a", "b"]),
+        (["net.a", "net.b"], ["a", "b"]),
+        (["module.a", "b"], ["module.a", "b"]),  # not a wrapper: some name lacks it
+        ([], []),
     ],
 )
-def test_weights_of_another_network_are_named(network, change, word):
-    module, state = network
-    state = dict(state)
-    change(state)
-    with pytest.raises(UserError, match=word):
-        port.from_torch(module, state, BATCH)
+def test_a_prefix_goes_when_every_name_has_it(names, expected):
+    state = strip_prefix({name: np.ones(1) for name in names}, ("module.", "net."))
+    assert list(state) == expected
 
 
-def test_variables_without_a_name_are_named(network):
-    module, state = network
-    variables = port.from_torch(module, state, BATCH)
-    more = {"params": {**variables["params"], "other": {"kernel": np.zeros(1)}}}
-    with pytest.raises(UserError, match="no name for: params/other/kernel"):
-        port.to_torch(module, more)
-    less = {"params": {k: v for k, v in variables["params"].items() if k != "final"}}
-    with pytest.raises(UserError, match="lack params/final/kernel"):
-        port.to_torch(module, less)
+SMALL = {
+    "srformer": dict(image_size=8, embed_dim=8, depths=(2,), num_heads=(2,), window_size=4),
+    "esrt": dict(features=16, heads=8),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "wrapper"), [("esrt", "esrt.", "esrt."), ("srformer", "", "srformer.")]
+)
+def test_wrappers_of_the_published_networks(name, stored, wrapper):
+    """With or without the wrapper's prefix: the same variables; names come back as stored."""
+    module = models.create(name, bands=3, scale=2, **SMALL[name])
+    batch = {"lr": np.zeros((1, 4, 4, 3), np.float32)}
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), batch))
+    variables = jax.tree.map(lambda s: RNG.normal(size=s.shape).astype(s.dtype), shapes)
+    state = port.to_torch(module, variables)
+    assert all(key.startswith(stored) for key in state)
+    bare = {key.removeprefix(stored): value for key, value in state.items()}
+    for prefix in ("", wrapper, "module.", f"module.{wrapper}"):
+        found = port.from_torch(module, {prefix + k: v for k, v in bare.items()}, batch)
+        for path, value in flatten_dict(variables).items():
+            np.testing.assert_array_equal(flatten_dict(found)[path], value)
+        assert list(port.to_torch(module, found)) == list(state)
+
+
+def test_a_module_without_an_original_is_refused():
+    from flax import linen as nn
+
+    with pytest.raises(UserError, match="no PyTorch original for Dense; there are: .*ESRT"):
+        port.to_torch(nn.Dense(3), {})
