@@ -164,8 +164,7 @@ class Builder(SceneBuilder):
         if unknown or "path" not in options:
             problem = f"'{unknown[0]}' is unknown" if unknown else "'path' is missing"
             raise UserError(f"options of 'scene': {problem}; they are {', '.join(known)}")
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-        return _config(**plain)
+        return _config(**{key: _plain(value) for key, value in options.items()})
 
     def open(self, files: Mapping[str, Path], stack: ExitStack) -> Iterable[RawScene]:
         options = self.builder_config.options
@@ -186,6 +185,15 @@ class Builder(SceneBuilder):
         if not {"train", "test"} <= {region.role for region in split.regions}:
             raise UserError("a split needs training and test regions; give both in the options")
         return split
+
+
+def _plain(value: Any) -> Any:
+    """What a config or a command line gives, in lists and dicts."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _pixel_size(meta: SceneMeta) -> float:

@@ -9,6 +9,7 @@ temporary folder and renames when it is whole. TensorFlow is never imported.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,11 @@ class SceneBuilder(  # type: ignore[call-arg]
     progress: Progress | None = None
     failure: Exception | None = None
 
+    @cached_property
+    def stack(self) -> ExitStack:
+        """What is open while a dataset is prepared; `prepare` closes it."""
+        return ExitStack()
+
     # What a dataset says about itself.
 
     def sources(self) -> tuple[Source, ...]:
@@ -172,7 +178,8 @@ class SceneBuilder(  # type: ignore[call-arg]
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
-        metadata = {"split_definition": config.split.to_json(), "smoke": config.smoke}
+        asked = config.split.to_json()  # `split_definition` becomes the one in numbers
+        metadata = {"split_definition": asked, "requested": asked, "smoke": config.smoke}
         return self.dataset_info_from_configs(
             features=_features(config),
             homepage=self.HOMEPAGE,
@@ -181,7 +188,6 @@ class SceneBuilder(  # type: ignore[call-arg]
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        self._stack = ExitStack()
         with self._guarded():
             raws, files = self._raws(dl_manager)
             definition = self.define(raws, files)
@@ -210,7 +216,7 @@ class SceneBuilder(  # type: ignore[call-arg]
             raws = self.imitate()
         else:
             files = self._files(dl_manager)
-            raws = map(self._with_wavelengths, self.open(files, self._stack))
+            raws = map(self._with_wavelengths, self.open(files, self.stack))
         return [self.finish(raw) for raw in raws], files
 
     def _files(self, dl_manager) -> dict[str, Path]:

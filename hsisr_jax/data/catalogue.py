@@ -5,11 +5,12 @@ one process at a time, and what a killed preparation left is swept away by the n
 """
 
 import importlib.util
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,31 +84,67 @@ def prepare(
 ) -> tfds.core.GeneratorBasedBuilder:
     """Stores a dataset unless it is stored already; all of it or nothing.
 
+    One that was stored by another definition, from before a change of this library, is replaced.
     `manual_dir` holds files that the user fetched; `progress(what, done, total)` is told of
     downloads (bytes) and of stored examples. Two processes that prepare the same dataset take
     turns, and the second finds it done.
     """
     builder = make_builder(name, config, data_dir=data_dir)
-    if builder.data_path.exists():
+    if _up_to_date(builder):
         return builder
-    builder.manual_dir = Path(manual_dir).expanduser() if manual_dir else None
-    if builder.manual_dir and not builder.manual_dir.is_dir():
-        raise UserError(f"manual_dir {builder.manual_dir} is not a folder")
-    builder.progress = progress
-    tfds.disable_progress_bar()
+    manual = Path(manual_dir).expanduser() if manual_dir else None
+    if manual and not manual.is_dir():
+        raise UserError(f"manual_dir {manual} is not a folder")
     try:
         with disk.turn(builder.data_path.parent):
-            _sweep(builder.data_path)
-            builder.download_and_prepare(file_format="array_record")
+            if not _up_to_date(builder):
+                with _replacing(builder.data_path):
+                    # A new one: the first has read what an outdated dataset says of itself.
+                    builder = make_builder(name, builder.builder_config, data_dir=data_dir)
+                    builder.manual_dir, builder.progress = manual, progress
+                    _store(builder)
+    except OSError as error:
+        raise UserError(disk.problem(error, data_dir)) from None
+    return make_builder(name, builder.builder_config, data_dir=data_dir)
+
+
+def _store(builder: tfds.core.GeneratorBasedBuilder) -> None:
+    """TFDS's preparation, with the first exception as it was."""
+    tfds.disable_progress_bar()
+    try:
+        builder.download_and_prepare(file_format="array_record")
     except Exception as error:
         cause = builder.failure or error
-        _sweep(builder.data_path)
-        if isinstance(cause, OSError):
-            raise UserError(disk.problem(cause, data_dir)) from None
         raise cause from (None if isinstance(cause, UserError) else error)
     finally:
-        getattr(builder, "_stack", ExitStack()).close()
-    return make_builder(name, builder.builder_config, data_dir=data_dir)
+        builder.stack.close()
+
+
+def _up_to_date(builder: tfds.core.GeneratorBasedBuilder) -> bool:
+    """Whether the dataset is there and was made by the definition that the config has now."""
+    try:
+        stored = json.loads((builder.data_path / "metadata.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return stored.get("requested") == builder.builder_config.split.to_json()
+
+
+@contextmanager
+def _replacing(target: epath.Path):
+    """Sets an outdated dataset aside, and puts it back if the new one fails."""
+    _sweep(target)
+    aside = target.parent / f"outdated_{target.name}"
+    if target.exists():
+        aside.rmtree(missing_ok=True)
+        target.rename(aside)
+    try:
+        yield
+    except BaseException:
+        _sweep(target)
+        if aside.exists():
+            aside.rename(target)
+        raise
+    aside.rmtree(missing_ok=True)
 
 
 def _sweep(target: epath.Path) -> None:

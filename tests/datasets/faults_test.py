@@ -169,6 +169,24 @@ def test_leftovers_of_a_killed_run_are_swept(tmp_path):
     assert not left.exists()
 
 
+def test_a_dataset_of_an_older_definition_is_replaced_or_kept(tmp_path, monkeypatch):
+    first = builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    metadata = first.data_path / "metadata.json"
+    current = metadata.read_text()
+    stamp = metadata.stat().mtime
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert metadata.stat().mtime == stamp  # up to date: left alone
+    metadata.write_text(current.replace("requested", "unknown"))
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "example", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert len(builder.load("synthetic", OPTIONS, data_dir=tmp_path)) == 2  # the old one is back
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert metadata.read_text() == current
+    assert [p.name for p in first.data_path.parent.iterdir() if p.name != ".lock"] == ["1.0.0"]
+
+
 def _prepare(folder):
     builder.prepare("synthetic", OPTIONS, data_dir=folder)
     return len(builder.load("synthetic", OPTIONS, data_dir=folder))
