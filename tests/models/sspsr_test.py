@@ -56,6 +56,43 @@ def groups(module, variables, batch):
     return np.asarray(found["intermediates"]["averaged_groups"][0])
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_groups_in_a_loop_equal_groups_in_a_batch(shared):
+    batch = inputs()
+    module = models.create("sspsr", **TINY, shared_branch=shared)
+    params = parity.made_up_variables(module, batch)["params"]
+    results = {}
+    for grouping in ("auto", "batched", "loop"):
+        net = module.clone(grouping=grouping)
+
+        def objective(params, net=net):
+            return jnp.square(net.apply({"params": params}, batch)["sr"]).mean()
+
+        program = jax.jit(jax.value_and_grad(objective)).trace(params)
+        loops = any(
+            eqn.primitive.name == "scan" and eqn.params["length"] == 3
+            for eqn in scans(program.jaxpr.jaxpr)
+        )
+        assert loops == (grouping != "batched")  # these tests run on a CPU
+        if grouping != "auto":
+            results[grouping] = program.lower().compile()(params)
+    (one, grads), (other, expected) = results["loop"], results["batched"]
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
+        found = dict(jax.tree_util.tree_leaves_with_path(grads))[path]
+        np.testing.assert_allclose(found, leaf, atol=1e-5 * np.abs(leaf).max() + 1e-8)
+
+
+def scans(jaxpr):
+    """All operations of a program, those of the programs that it calls included."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in eqn.params.values():
+            value = getattr(value, "jaxpr", value)
+            if hasattr(value, "eqns"):
+                yield from scans(value)
+
+
 def test_bands_outside_a_group_do_not_leak_before_the_trunk():
     batch = inputs()
     module = models.create("sspsr", **TINY)
@@ -95,6 +132,7 @@ def test_a_residual_scale_of_zero_leaves_the_long_skip():
         ({"group_size": 12}, "use 1 to 11"),
         ({"group_overlap": 5}, "below group_size"),
         ({"features": 8}, "features >= 16"),
+        ({"grouping": "batch"}, "auto, batched or loop"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(options, word):
