@@ -15,7 +15,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, open_scene
 
 BLOCK_BYTES = 64 << 20  # one stored example; TFDS needs several times as much while it writes
-NEGATIVE = ("error", "keep", "clip")
+SCAN_BLOCKS = 4  # read at once: chunks of compressed files are unpacked fewer times
 
 
 class Cube(Protocol):
@@ -164,7 +164,7 @@ def scan(
     whole, parts = Statistics(), [Statistics() for _ in regions]
     (top, bottom), (left, right) = window
     row_bytes = (right - left) * raw.cube.bands * raw.cube.dtype.itemsize
-    for r0, r1 in row_blocks((top, bottom), row_bytes):
+    for r0, r1 in row_blocks((top, bottom), row_bytes // SCAN_BLOCKS):
         block = raw.read((r0, r1), (left, right))[..., bands]
         whole.add(block, raw)
         for region, part in zip(regions, parts):

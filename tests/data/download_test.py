@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -233,3 +234,33 @@ def test_damaged_and_enormous_archives(tmp_path):
     (tmp_path / "a.zip").write_bytes(whole)
     assert (unpack(tmp_path / "a.zip", tmp_path / "out") / "zeros").stat().st_size == 100_000
     assert sorted(os.listdir(tmp_path)) == ["a.zip", "out"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_altered_archives_unpack_or_say_why(tmp_path, kind):
+    """Bytes changed and ends cut off: a folder or a UserError, and nothing beside it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    good = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("a/one.txt", "one" * 50)
+            packed.writestr("two.bin", np.random.default_rng(1).bytes(300))
+    else:
+        with tarfile.open(fileobj=good, mode="w:gz" if kind == "tgz" else "w") as packed:
+            item = tarfile.TarInfo("a/one.txt")
+            item.size = 150
+            packed.addfile(item, io.BytesIO(b"one" * 50))
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        data = bytearray(good.getvalue())
+        for _ in range(rng.integers(1, 5)):
+            data[rng.integers(len(data))] = rng.integers(256)
+        (home / "a.arc").write_bytes(data[: rng.integers(1, len(data) + 1)] if trial % 3 else data)
+        try:
+            unpack(home / "a.arc", home / "out", limit=1 << 20)
+            shutil.rmtree(home / "out")
+        except UserError:
+            assert not (home / "out").exists()
+        assert os.listdir(home) == ["a.arc"]
+        assert os.listdir(tmp_path) == ["home"]

@@ -150,3 +150,20 @@ def test_a_split_file_that_is_none(tmp_path):
         swir.read_split(path)
     with pytest.raises(UserError, match="cannot be read"):
         swir.read_split(tmp_path / "absent.npz")
+
+
+def test_altered_split_files_are_read_or_refused(tmp_path):
+    path = tmp_path / "s.npz"
+    rng = np.random.default_rng(0)
+    for stored in (NAMES, {key: np.array(value) for key, value in NAMES.items()}):
+        good = pickle.dumps(stored, protocol=4)
+        for _ in range(150):
+            data = bytearray(good)
+            for _ in range(rng.integers(1, 4)):
+                data[rng.integers(len(data))] = rng.integers(256)
+            raw_pickle(path, bytes(data))
+            try:
+                split = swir.read_split(path)
+                assert all(isinstance(n, str) for names in split["train"].values() for n in names)
+            except UserError:
+                pass
