@@ -75,8 +75,8 @@ def _attend_over_edges(graph: jraph.GraphsTuple) -> jax.Array:
 
 def choose(graph: str) -> Attend:
     """The implementation by name: `dense`, `jraph`, or `auto`, whichever is faster here."""
-    # At the density of one sixth the matrix form is 2 to 6 times faster on a CPU, by
-    # benchmarks/micro_srlsgat.py; accelerators favour dense products over scatters more still.
+    # With a sixth of all pairs the matrix form is about five times faster on a CPU, by
+    # benchmarks/micro_srlsgat.py. Not measured on accelerators, which favour dense products.
     known = {"dense": attend_dense, "jraph": attend_jraph, "auto": attend_dense}
     if graph not in known:
         raise UserError(f"graph is {graph!r}: use {', '.join(known)}")
