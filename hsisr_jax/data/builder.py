@@ -192,7 +192,7 @@ class SceneBuilder(  # type: ignore[call-arg]
             raws, files = self._raws(dl_manager)
             definition = self.define(raws, files)
             self._storage = replace(self.builder_config.storage, sensor=self.SENSOR)
-            whole, found = plan.survey(raws, definition, self._storage.bands)
+            whole, found = plan.survey(raws, definition, self._storage.bands, self.progress)
             numbers = plan.constants(definition, whole, found)
             self.info.metadata["split_definition"] = definition.to_json()
             self.info.metadata["statistics"] = plan.summary(definition, found)

@@ -158,6 +158,7 @@ def scan(
     window: tuple[tuple[int, int], tuple[int, int]],
     regions: Iterable[Region],
     bands: slice,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Statistics, list[Statistics]]:
     """One pass over a window of a scene: its statistics and those of the regions inside it."""
     regions = list(regions)
@@ -170,6 +171,8 @@ def scan(
         for region, part in zip(regions, parts):
             rows = slice(max(region.rows[0] - r0, 0), max(region.rows[1] - r0, 0))
             part.add(block[rows, region.cols[0] - left : region.cols[1] - left], raw)
+        if progress:
+            progress(f"reading {raw.name}", r1 - top, bottom - top)
     return whole, parts
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.data.cubes import RawScene, Statistics, row_blocks, scan, stored
+from hsisr_jax.data.download import Progress
 from hsisr_jax.data.splits import ROLES, Region, SplitDefinition
 from hsisr_jax.errors import UserError
 
@@ -64,7 +65,10 @@ class Block:
 
 
 def survey(
-    raws: Iterable[RawScene], definition: SplitDefinition, bands: slice
+    raws: Iterable[RawScene],
+    definition: SplitDefinition,
+    bands: slice,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Statistics], dict[int, Statistics]]:
     """Statistics of each scene (inside the definition's window) and of each region, in one pass."""
     whole: dict[str, Statistics] = {}
@@ -75,7 +79,7 @@ def survey(
             height, width = raw.size
             window = definition.window or ((0, height), (0, width))
             regions = [definition.regions[i] for i in inside]
-            whole[raw.name], parts = scan(raw, window, regions, bands)
+            whole[raw.name], parts = scan(raw, window, regions, bands, progress)
             found |= dict(zip(inside, parts))
     return whole, found
 
