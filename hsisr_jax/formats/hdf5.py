@@ -1,9 +1,9 @@
 """HDF5 cubes: MATLAB v7.3, NetCDF-4, HDF-EOS and plain files.
 
 Links and storage outside the file are never followed. Which axis holds the bands: MATLAB's is
-known; else the axis whose scale or label says so, else the one as long as the wavelengths, else the
-last. Values without filters are read and written in place (`raw.py`), so that a killed run leaves a
-file that a later one can continue; others go through h5py, chunk by chunk.
+known; else an attribute `band_axis` says it, the one axis as long as the wavelengths, a scale or
+label; else it is the last. Values without filters are read and written in place (`raw.py`), so that
+a killed run leaves a file that a later one can continue; others go through h5py, chunk by chunk.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape
 KIND = "an HDF5 file"
 CACHE = 32 << 20  # bytes of decompressed chunks that h5py keeps
 MAX_OBJECTS = 10_000
+ORDER_OF_AXIS = ("bhw", "hbw", "hwb")
 SPECTRAL = (
     *("band", "bands", "wavelength", "wavelengths", "lambda", "wl", "channel", "channels"),
     *("spectral", "spectral_band", "number_of_bands"),
@@ -118,10 +119,12 @@ def _axes(data: h5py.Dataset, spectra: list[np.ndarray]) -> str:
     """The stored order of h, w and b."""
     axis = hdf5_meta.number(data, "band_axis")
     if axis not in (0, 1, 2):
+        fits = {n for values in spectra for n in range(data.ndim) if data.shape[n] == values.size}
+        if len(fits) == 1:
+            return ORDER_OF_AXIS[fits.pop()]
         named = [hdf5_meta.axis_name(data, number) in SPECTRAL for number in range(data.ndim)]
-        fits = [n for values in spectra for n in range(data.ndim) if data.shape[n] == values.size]
         axis = named.index(True) if any(named) else max(fits, default=data.ndim - 1)
-    return ("bhw", "hbw", "hwb")[int(axis)]
+    return ORDER_OF_AXIS[int(axis)]
 
 
 class Hdf5Reader(SceneReader):

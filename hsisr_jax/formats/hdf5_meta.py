@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hsisr_jax.formats.hdf5_heap import check_heaps
 from hsisr_jax.formats.matlab5 import CLASSES
 from hsisr_jax.formats.scene import SceneMeta
 from hsisr_jax.formats.variables import (
@@ -38,6 +39,8 @@ def attribute(owner: Any, *names: str) -> Any:
             continue
         if int(np.prod(shape, dtype=object)) > MAX_VALUES:
             continue
+        if text and h5py.check_string_dtype(dtype).length is None:
+            check_heaps(owner.file.filename)
         value = owner.attrs[name]
         if isinstance(value, np.ndarray) and value.size == 1 and text:
             value = value.reshape(-1)[0]
@@ -61,6 +64,9 @@ def number(owner: Any, *names: str) -> float | None:
 
 def axis_name(data: h5py.Dataset, axis: int) -> str:
     """Label of an axis, or the name of its scale."""
+    if not {"DIMENSION_LIST", "DIMENSION_LABELS"} & set(data.attrs):
+        return ""
+    check_heaps(data.file.filename)
     dimension = data.dims[axis]
     if dimension.label:
         return dimension.label.lower()
@@ -104,7 +110,10 @@ def own_text(file: h5py.File) -> str | None:
     item = file.get(META) if isinstance(file.get(META, getlink=True), h5py.HardLink) else None
     if not isinstance(item, h5py.Dataset) or item.size > MAX_VALUES:
         return None
-    if h5py.check_string_dtype(item.dtype) is not None and item.shape == ():
+    text = h5py.check_string_dtype(item.dtype)
+    if text is not None and item.shape == ():
+        if text.length is None:
+            check_heaps(file.filename)
         return item.asstr()[()]
     if item.dtype == np.uint16:
         return item[()].astype("<u2").tobytes().decode("utf-16-le")
@@ -152,13 +161,14 @@ def _grid(file: h5py.File, data: h5py.Dataset) -> tuple[tuple[float, ...] | None
 
 def write_cf(file: h5py.File, data: h5py.Dataset, meta: SceneMeta, shape: tuple, axes: str) -> None:
     """Coordinates, grid mapping and attributes as NetCDF-4 and CF have them."""
-    file.attrs["Conventions"] = "CF-1.8"
+    data.attrs["band_axis"] = axes.index("b")
+    file.attrs["Conventions"] = _text("CF-1.8")
     if meta.description:
-        file.attrs["title"] = data.attrs["long_name"] = meta.description
+        file.attrs["title"] = data.attrs["long_name"] = _text(meta.description)
     if meta.sensor:
-        file.attrs["sensor"] = meta.sensor
+        file.attrs["sensor"] = _text(meta.sensor)
     if meta.units:
-        data.attrs["units"] = meta.units
+        data.attrs["units"] = _text(meta.units)
     if meta.scale != 1 or meta.offset:
         data.attrs["scale_factor"], data.attrs["add_offset"] = meta.scale, meta.offset
     if meta.nodata is not None and (data.dtype.kind == "f" or _holds(data.dtype, meta.nodata)):
@@ -176,19 +186,25 @@ def write_cf(file: h5py.File, data: h5py.Dataset, meta: SceneMeta, shape: tuple,
         file[name].make_scale(name)
         data.dims[number].attach_scale(file[name])
     if meta.wavelengths is not None:
-        file["wavelength"].attrs["units"] = "nm"
+        file["wavelength"].attrs["units"] = _text("nm")
     if meta.fwhm is not None:
         file["fwhm"] = meta.fwhm
-        file["fwhm"].attrs["units"] = "nm"
+        file["fwhm"].attrs["units"] = _text("nm")
     if meta.crs or meta.transform:
         file["crs"] = np.int32(0)
-        data.attrs["grid_mapping"] = "crs"
+        data.attrs["grid_mapping"] = _text("crs")
         if meta.crs:
-            file["crs"].attrs["crs_wkt"] = file["crs"].attrs["spatial_ref"] = meta.crs
+            file["crs"].attrs["crs_wkt"] = file["crs"].attrs["spatial_ref"] = _text(meta.crs)
         if meta.transform:
             words = (repr(value) for value in (c, a, b, f, d, e))
-            file["crs"].attrs["GeoTransform"] = " ".join(words)
-    file[META] = meta.to_json()
+            file["crs"].attrs["GeoTransform"] = _text(" ".join(words))
+    file[META] = _text(meta.to_json())
+
+
+def _text(words: str) -> np.ndarray:
+    """Text of fixed length: it lies where it is used, not in the file's heap."""
+    content = words.encode()
+    return np.array(content, h5py.string_dtype("utf-8", max(1, len(content))))
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:

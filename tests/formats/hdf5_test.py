@@ -1,5 +1,7 @@
 """HDF5 and NetCDF-4 as h5py and other sensors' software write them."""
 
+import struct
+
 import h5py
 import numpy as np
 import pytest
@@ -103,11 +105,11 @@ def test_h5py_reads_ours(ending, tmp_path, cube, meta):
         values = data[()] if ending == "h5" else data[()].transpose(1, 2, 0)
         np.testing.assert_array_equal(values, cube)
         np.testing.assert_array_equal(file["wavelength"], meta.wavelengths)
-        assert file["wavelength"].attrs["units"] == "nm"
+        assert file["wavelength"].attrs["units"] == b"nm"
         np.testing.assert_allclose(file["x"][:2], [500008, 500023])
         np.testing.assert_allclose(file["y"][:2], [3999992.75, 3999977.75])
         assert (data.attrs["scale_factor"], data.attrs["_FillValue"][0]) == (1e-4, 65535)
-        assert file["crs"].attrs["crs_wkt"] == meta.crs
+        assert file["crs"].attrs["crs_wkt"].decode() == meta.crs
 
 
 def test_gdal_reads_our_netcdf(tmp_path, cube, meta):
@@ -171,6 +173,31 @@ def test_values_that_were_never_written_are_not_allocated(tmp_path):
         file.create_dataset("cube", (1 << 14, 1 << 14, 1 << 10), "f4", chunks=(8, 8, 8))
     with pytest.raises(UserError, match="promises"):
         open_scene(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("number, size", [(13, 2051), (0, 0), (5, (1 << 64) - 16)])
+def test_a_heap_without_end_is_refused(number, size, tmp_path, cube):
+    """Found by fuzzing: the library itself does not come back from an object of size zero."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs["units"] = "radiance"
+        file["cube"].attrs["long_name"] = "a scene"
+    assert open_scene(tmp_path / "a.h5").meta.units == "radiance"
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    place = data.index(b"GCOL") + 16
+    data[place : place + 16] = struct.pack("<HHIQ", number, 0, 0, size)
+    (tmp_path / "b.h5").write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        open_scene(tmp_path / "b.h5")
+
+
+def test_our_own_texts_are_not_in_a_heap(tmp_path, cube, meta):
+    write_scene(tmp_path / "a.h5", cube, meta)
+    with h5py.File(tmp_path / "a.h5") as file:
+        for owner in (file, file["cube"], file["crs"], file["wavelength"]):
+            for name in set(owner.attrs) - {"DIMENSION_LIST", "REFERENCE_LIST"}:
+                text = h5py.check_string_dtype(owner.attrs.get_id(name).dtype)
+                assert text is None or text.length is not None, name
 
 
 def test_arrays_that_are_not_numbers(tmp_path, cube):
