@@ -98,6 +98,10 @@ class Checkpoints:
         except OSError as error:
             raise disk_error(self.folder, error) from error
 
+    def names(self, step: int) -> set[str]:
+        """The trees that a step holds."""
+        return {path.name for path in (self.folder / str(step)).iterdir() if path.is_dir()}
+
     def restore(self, step: int, targets: Mapping[str, Any]) -> dict[str, Any]:
         """The named trees of a step, on the devices that the targets' shardings say."""
         targets = {name: tree for name, tree in targets.items() if not _empty(tree)}
@@ -190,7 +194,10 @@ def _empty(tree: Any) -> bool:
     return tree is None or (not isinstance(tree, (str, int, float)) and not jax.tree.leaves(tree))
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    """The first cause, in a line: Orbax wraps a mismatch into talk of its handlers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from hsisr_jax import mesh, metrics, report
@@ -18,7 +19,7 @@ from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
 from hsisr_jax.training import optimizers, setup
 from hsisr_jax.training.hooks import Interrupted, MetricsLog, Progress, Signals
-from hsisr_jax.training.state import TrainState, from_trees, trees
+from hsisr_jax.training.state import COUNTERS, TrainState, from_trees, trees
 from hsisr_jax.training.trainer import Trainer
 from hsisr_jax.training.workdir import Workdir
 
@@ -42,8 +43,9 @@ def evaluate_only(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> d
         with run.checkpoints(folder.path) as checkpoints:
             if checkpoints.latest is None:
                 raise UserError(f"there is no checkpoint in {folder.path}: train first")
-            state = run.start(checkpoints)
-            state = run.select(state, checkpoints)
+            step = checkpoints.best if config["select"] == "best" else checkpoints.latest
+            run.prepare()
+            state = run.restore_weights(checkpoints, step)
         return run.conclude(state, folder)
 
 
@@ -74,8 +76,8 @@ class Run:
             say=self.progress.say,
         )
 
-    def start(self, checkpoints: Checkpoints) -> TrainState:
-        """1. the workdir's latest checkpoint, 2. the weights of `config.init_from`, 3. scratch."""
+    def prepare(self) -> None:
+        """Everything that depends on the training data: patches, optimizers, the compiled loop."""
         config = self.config
         patches = self.data.patches(config.scale, **self.patching)
         epoch = patches.per_epoch(config.data.augment) / config.batch_size
@@ -83,7 +85,7 @@ class Run:
         txs, self.rates = optimizers.build_all(config.optimizer.to_dict(), self.steps, epoch)
         self.trainer = Trainer(
             module=self.module,
-            step=setup.step(config, self.module, txs),
+            step=setup.step(config, self.module, txs, self.steps),
             optimizers=txs,
             recipe=self.recipe,
             patches=patches,
@@ -93,13 +95,19 @@ class Run:
             augment=config.data.augment,
             on_device=setup.fits_on_device(config, self.data),
             ema=config.ema > 0,
-            adjust=self.module.zero_start if config.residual else lambda params: params,
+            adjust=setup.first_values(self.module, self.data),
         )
+
+    def start(self, checkpoints: Checkpoints) -> TrainState:
+        """1. the workdir's latest checkpoint, 2. the weights of `config.init_from`, 3. scratch."""
+        self.prepare()
         if checkpoints.latest is not None:
             self.progress.say(f"resuming at step {checkpoints.latest} from {checkpoints.folder}")
             return self.restore(checkpoints, checkpoints.latest)
         state = self.trainer.first_state()
-        return self.with_weights_of(config.init_from, state) if config.init_from else state
+        if self.config.init_from:
+            state = self.with_weights_of(self.config.init_from, state)
+        return state
 
     def restore(self, checkpoints: Checkpoints, step: int) -> TrainState:
         """The whole state of a step, on this run's mesh."""
@@ -107,16 +115,28 @@ class Run:
         asked = targets(trees(abstract), trees(self.trainer.shardings))
         return from_trees(checkpoints.restore(step, asked), abstract)
 
+    def restore_weights(self, checkpoints: Checkpoints, step: int) -> TrainState:
+        """What prediction needs of a step; the rest of the state stays abstract."""
+        abstract, held = self.trainer.abstract_state(), checkpoints.names(step)
+        here, placed = trees(abstract), trees(self.trainer.shardings)
+        names = [name for name in WEIGHTS if name in held]
+        found = checkpoints.restore(
+            step, targets({n: here[n] for n in names}, {n: placed[n] for n in names})
+        )
+        numbers = {name: jnp.int32(0) for name in COUNTERS} | {"step": jnp.int32(step)}
+        return abstract.replace(**({"ema": {}} | found), **numbers)
+
     def with_weights_of(self, workdir: str, state: TrainState) -> TrainState:
+        """The state at step 0 with another run's best weights."""
         with Checkpoints(workdir, say=self.progress.say) as source:
             if source.latest is None:
                 raise UserError(f"config.init_from: there is no checkpoint in {workdir}")
-            names = [name for name in WEIGHTS if name != "ema"]
-            here, placed = trees(state), trees(self.trainer.shardings)
-            asked = targets({n: here[n] for n in names}, {n: placed[n] for n in names})
-            weights = source.restore(source.best, asked)
-        average = jax.tree.map(lambda x: x.copy(), weights["params"]) if state.ema else {}
-        return state.replace(**weights, ema=average)
+            other = self.restore_weights(source, source.best)
+        params = other.averaged["params"]
+        average = jax.tree.map(lambda x: x.copy(), params) if state.ema else {}
+        return state.replace(
+            params=params, batch_stats=other.batch_stats, constants=other.constants, ema=average
+        )
 
     def fit(
         self, state: TrainState, checkpoints: Checkpoints, folder: Path, signals: Signals

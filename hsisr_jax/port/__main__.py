@@ -14,9 +14,11 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hsisr_jax import checkpoints, models, port
+from hsisr_jax import models, port
+from hsisr_jax.checkpoints import Checkpoints
 from hsisr_jax.errors import UserError
 from hsisr_jax.port.files import read_weights
+from hsisr_jax.training.workdir import Workdir
 
 # network -> option -> (end of the name of an array, axis) that shows its value
 WIDTHS: dict[str, dict[str, tuple[str, int]]] = {
@@ -74,12 +76,22 @@ def main(argv: Sequence[str]) -> int:
         given = _parse(argv)
         weights = read_weights(given.input)
         module, variables = import_weights(given.config, weights)
-        checkpoints.save_weights(given.workdir, given.config, variables)
+        save(given.workdir, given.config, variables)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{given.workdir}: {type(module).__name__} with {module.bands} bands, imported")
     return 0
+
+
+def save(workdir: str, config: ConfigDict, variables: Mapping) -> None:
+    """A workdir with these weights as its checkpoint at step 0."""
+    trees = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
+    others = {k: v for k, v in variables.items() if k not in (*trees, "buffers")}
+    with Workdir(workdir, config) as folder, Checkpoints(folder.path) as checkpoints:
+        if checkpoints.latest is not None:
+            raise UserError(f"{folder.path} holds a checkpoint already: choose another --workdir")
+        checkpoints.save(0, {**trees, "constants": others})
 
 
 def _parse(argv: Sequence[str]) -> flags.FlagValues:

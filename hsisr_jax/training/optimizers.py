@@ -1,5 +1,6 @@
 """Optimizers and schedules by name, from plain configuration."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -24,12 +25,32 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 }
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "adam": lambda b1=0.9, b2=0.999, eps=1e-8: optax.scale_by_adam(b1, b2, eps),
-    "adamw": lambda b1=0.9, b2=0.999, eps=1e-8: optax.scale_by_adam(b1, b2, eps),
+    "adam": lambda b1=0.9, b2=0.999, eps=1e-8: scale_by_adam(b1, b2, eps),
+    "adamw": lambda b1=0.9, b2=0.999, eps=1e-8: scale_by_adam(b1, b2, eps),
     "sgd": lambda momentum=0.9, nesterov=False: (
         optax.trace(momentum, nesterov) if momentum else optax.identity()
     ),
 }
+
+
+def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Adam as PyTorch computes it: optax's, but for the bias corrections.
+
+    optax takes `1 - b**t` in float32, which loses four digits of the first steps' `1 - 0.999**t`;
+    a ten-step run then ends 2e-4 away from the published code's.
+    """
+    adam = optax.scale_by_adam(b1, b2, eps)
+
+    def update(grads, state, params=None):
+        del params
+        count = optax.safe_increment(state.count)
+        mu = optax.tree.update_moment(grads, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
+        first, second = (-jnp.expm1(count * math.log(b)) if b else 1.0 for b in (b1, b2))
+        updates = jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v / second) + eps), mu, nu)
+        return updates, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(adam.init, update)
 
 
 def _restarts(rate: float, steps: int, period: int, factor: float, final: float) -> Schedule:
