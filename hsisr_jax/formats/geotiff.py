@@ -64,6 +64,11 @@ def _opened(path: Path | str) -> Iterator[Any]:
         yield dataset
 
 
+def _page_number(name: str) -> int:
+    """`GTIFF_DIR:12:file.tif` -> 12."""
+    return int(name.split(":")[1])
+
+
 class GeoTiffReader(SceneReader):
     """Windows of a GeoTIFF; the file is opened for each, so that threads do not share a dataset."""
 
@@ -103,7 +108,7 @@ class GeoTiffReader(SceneReader):
     def _stack(self, pages: list[str]) -> list[str]:
         """Pages of one size and dtype are bands; anything else (thumbnails, masks) is not."""
         alike = []
-        for name in pages:
+        for name in sorted(pages, key=_page_number):  # GDAL lists page 10 before page 2
             with _opened(name) as page:
                 same = (page.height, page.width, page.count) == (self.height, self.width, 1)
                 if same and np.dtype(page.dtypes[0]) == self.dtype:

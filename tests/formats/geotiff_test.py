@@ -212,3 +212,13 @@ def test_what_a_geotiff_cannot_hold(tmp_path, cube):
     with pytest.raises(UserError, match="nodata"):
         write_scene(tmp_path / "a.tif", cube, SceneMeta(nodata=-9999))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_many_pages_keep_their_order(tmp_path):
+    path = tmp_path / "pages.tif"
+    cube = np.arange(30 * 14 * 10, dtype=np.uint16).reshape(30, 14, 10)
+    with tifffile.TiffWriter(path) as writer:
+        for page in cube:
+            writer.write(page, photometric="minisblack", metadata=None)
+    found, _ = read_scene(path)
+    np.testing.assert_array_equal(found, cube.transpose(1, 2, 0))
