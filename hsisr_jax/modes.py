@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import jax
@@ -57,7 +58,9 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> None:
     for name in ("input", "output"):
         if not options[name].value:
             raise UserError(f"--mode=predict needs --{name}=FILE")
-    predict.predict(_workdir(options), options.input, options.output, options)
+    named = {f.name: options[f.name].value for f in fields(predict.Options)}
+    chosen = predict.Options(**named)
+    predict.predict(_workdir(options), options.input, options.output, chosen)
 
 
 def _export(config: ConfigDict | None, options: flags.FlagValues) -> None:

@@ -15,6 +15,7 @@ from hsisr_jax import mesh, metrics, report
 from hsisr_jax.checkpoints import WEIGHTS, Checkpoints, targets, write_text
 from hsisr_jax.data import scenes
 from hsisr_jax.errors import UserError
+from hsisr_jax.inference import trained
 from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
 from hsisr_jax.training import optimizers, setup
@@ -28,6 +29,7 @@ def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike)
     """Trains what is left to train, evaluates, writes the report; returns `metrics.json`."""
     with Workdir(workdir, config) as folder:
         run = Run(config)
+        folder.write_json(trained.FILE, trained.describe(config, run.data, run.module))
         with run.checkpoints(folder.path) as checkpoints:
             with Signals() as signals:
                 state = run.start(checkpoints)
@@ -40,6 +42,7 @@ def evaluate_only(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> d
     """Scores the checkpoint of a workdir on its dataset's test images, and renews the report."""
     with Workdir(workdir, config) as folder:
         run = Run(config)
+        folder.write_json(trained.FILE, trained.describe(config, run.data, run.module))
         with run.checkpoints(folder.path) as checkpoints:
             if checkpoints.latest is None:
                 raise UserError(f"there is no checkpoint in {folder.path}: train first")

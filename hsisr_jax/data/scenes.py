@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Scene:
     normaliser: Normaliser = field(default_factory=Normaliser)
     domain: int = 0
     wavelengths: np.ndarray | None = None
+    scale: float = 1.0  # physical = stored * scale + offset
+    offset: float = 0.0
 
     @property
     def hr(self) -> np.ndarray:
@@ -33,7 +35,7 @@ class Scene:
 
     def window(self, name: str, row: int, col: int, height: int, width: int) -> "Scene":
         cut = {k: x[row : row + height, col : col + width] for k, x in self.cubes.items()}
-        return Scene(name, cut, self.normaliser, self.domain, self.wavelengths)
+        return replace(self, name=name, cubes=cut)
 
 
 @dataclass(frozen=True)
@@ -214,4 +216,6 @@ def _scene(record: Mapping[str, Any], split: SplitDefinition) -> Scene:
         normaliser=normaliser,
         domain=int(record["domain"]),
         wavelengths=None if np.isnan(wavelengths).any() else wavelengths,
+        scale=scale,
+        offset=offset,
     )

@@ -115,11 +115,13 @@ def _drop_rows_after(path: Path, step: int) -> None:
 class Progress:
     """One live line on a terminal, plain lines from time to time elsewhere."""
 
-    def __init__(self, total: int, start: int, examples: int, stream=None):
+    def __init__(
+        self, total: int, start: int, examples: int, stream=None, *, unit: str = "examples"
+    ):
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty() and jax.process_index() == 0
         self.quiet = jax.process_index() != 0
-        self.total, self.examples = total, examples
+        self.total, self.examples, self.unit = total, examples, unit
         self.began, self.start = time.monotonic(), start
         self._said = self.began
 
@@ -139,8 +141,9 @@ class Progress:
         done = max(step - self.start, 1)
         left = (self.total - step) * (now - self.began) / done
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        speed = f"{self.rate(step):.0f} examples/s  ETA {clock(left)}"
-        line = f"step {step}/{self.total}  {shown}  {speed}"
+        name = "step" if self.unit == "examples" else self.unit
+        speed = f"{self.rate(step):.0f} {self.unit}/s  ETA {clock(left)}"
+        line = f"{name} {step}/{self.total}  {shown}  {speed}"
         if self.live:
             filled = round(20 * step / max(self.total, 1))
             bar = "█" * filled + "·" * (20 - filled)

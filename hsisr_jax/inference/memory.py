@@ -1,0 +1,85 @@
+"""How large tiles may be, and how many of them fit into a device's memory at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+
+from hsisr_jax.inference.tiles import Plan
+from hsisr_jax.inference.trained import Trained
+
+SHARE = 0.5  # of the memory that a device reports
+CPU_BYTES = 256 << 20  # a CPU's memory is shared with everything else
+START, LARGEST, MINIMUM = 64, 256, 8  # low-resolution pixels on a tile's side
+EACH = 8  # tiles on a device at a time
+
+
+def budget() -> int:
+    """Bytes for the intermediate results of one batch on one device."""
+    device = jax.local_devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    return int(SHARE * stats["bytes_limit"]) if stats and "bytes_limit" in stats else CPU_BYTES
+
+
+def temporary_bytes(compiled: jax.stages.Compiled) -> int:
+    """What a compiled function needs beside its arguments, on one device; 0 where it is unknown."""
+    try:
+        analysis = compiled.memory_analysis()
+        return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
+    except (AttributeError, NotImplementedError, TypeError, jax.errors.JaxRuntimeError):
+        return 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Tiles of a scene, and how many go to the devices at a time."""
+
+    plan: Plan
+    batch: int
+
+
+def choose(
+    card: Trained,
+    shape: tuple[int, int],
+    *,
+    tile: int,
+    overlap: int,
+    devices: int,
+    compiled: Callable[[Sizes], jax.stages.Compiled],
+) -> Sizes:
+    """Tiles as asked for; or as in training where a network looks at whole images; or as large as
+    the memory of the devices allows. As many at a time as fit."""
+    unit = card.network.get("window_size", 1)
+    free = not tile and not card.why_whole()
+    tile = tile or (START if free else max(card.tile, MINIMUM))
+    limit = budget()
+
+    def sizes(tile: int, each: int) -> Sizes:
+        tile = min(-(-tile // unit) * unit if free else tile, max(shape))
+        lap = overlap if overlap >= 0 else _overlap(tile, unit if free else 1)
+        plan = Plan(*shape, tile, lap)
+        return Sizes(plan, devices * max(min(each, -(-len(plan.cols()) // devices)), 1))
+
+    chosen = sizes(tile, EACH)
+    while True:
+        need = temporary_bytes(compiled(chosen))
+        each = chosen.batch // devices
+        if need > limit and each > 1:
+            better = sizes(tile, max(int(each * limit / need), 1))
+        elif need > limit and free and tile > 2 * MINIMUM:
+            tile //= 2
+            better = sizes(tile, 1)
+        elif free and 0 < 8 * need < limit and tile < min(LARGEST, max(shape)):
+            tile *= 2
+            better = sizes(tile, EACH)
+        else:
+            return chosen
+        if better == chosen:
+            return chosen
+        chosen = better
+
+
+def _overlap(tile: int, unit: int) -> int:
+    """A quarter of a tile, 16 pixels at most, in whole windows of a network that has them."""
+    lap = min(max(tile // 4, 1), 16)
+    return min(-(-lap // unit) * unit, tile - 1)

@@ -1,0 +1,200 @@
+"""The file that a prediction writes: units, types, a journal for resuming, and a quicklook.
+
+Everything has a name that ends in `.partial` until all of it is done. The journal has one line for
+each finished band of rows, written once its pixels are on the disk.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr_jax.checkpoints import disk_error
+from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta, SceneWriter, create_scene
+from hsisr_jax.inference.grid import Unit
+
+SLAB = 16 << 20  # bytes that are converted at a time
+QUICKLOOK = 2048  # pixels on its longer side at most
+
+
+class Journal:
+    """Which units are on the disk: `<output>.journal.partial`."""
+
+    def __init__(self, output: Path, settings: Mapping[str, Any]):
+        self.path = output.with_name(f"{output.name}.journal.partial")
+        self.head = json.dumps(settings, sort_keys=True)
+
+    def read(self) -> set[tuple[int, int]]:
+        """Finished units of an interrupted run with the same settings."""
+        try:
+            head, *lines = self.path.read_text().splitlines()
+        except (OSError, ValueError):
+            return set()
+        done = set()
+        if head == self.head:
+            for line in lines:
+                with suppress(ValueError, TypeError):  # the half line of a killed process
+                    strip, band = json.loads(line)
+                    done.add((strip, band))
+        return done
+
+    def start(self, done: set[tuple[int, int]]) -> None:
+        lines = [self.head, *(json.dumps(unit) for unit in sorted(done))]
+        try:
+            self.path.write_text("".join(f"{line}\n" for line in lines))
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+
+    def add(self, unit: tuple[int, int]) -> None:
+        try:
+            with self.path.open("a") as file:
+                file.write(f"{json.dumps(unit)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Quicklook:
+    """A false-colour picture beside the output, filled while the scene is made."""
+
+    def __init__(
+        self,
+        output: Path,
+        shape: tuple[int, int],
+        bands: tuple[int, int, int],
+        low: np.ndarray,
+        high: np.ndarray,
+        *,
+        keep: bool,
+    ):
+        self.path = output.with_name(f"{output.stem}_quicklook.png")
+        self.raw = output.with_name(f"{output.name}.quicklook.partial")
+        self.bands, self.low, self.high = list(bands), low, high
+        self.every = max(-(-max(shape) // QUICKLOOK), 1)
+        size = tuple(-(-n // self.every) for n in shape)
+        size = (*size, 3)
+        keep = keep and self.raw.exists() and self.raw.stat().st_size == int(np.prod(size))
+        try:
+            self.pixels = np.memmap(self.raw, np.uint8, "r+" if keep else "w+", shape=size)
+        except OSError as error:
+            raise disk_error(self.raw, error) from error
+
+    def add(self, row: int, col: int, stored: np.ndarray) -> None:
+        """Every n-th pixel of a block."""
+        n = self.every
+        rows, cols = -row % n, -col % n
+        some = stored[rows::n, cols::n][..., self.bands]
+        if some.size:
+            top, left = (row + rows) // n, (col + cols) // n
+            with np.errstate(invalid="ignore"):
+                grey = (some - self.low) / (self.high - self.low)
+            grey = np.clip(np.nan_to_num(grey), 0, 1) * 255
+            self.pixels[top : top + some.shape[0], left : left + some.shape[1]] = grey.round()
+
+    def finish(self) -> None:
+        from PIL import Image
+
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        Image.fromarray(np.array(self.pixels)).save(partial, format="PNG")
+        partial.replace(self.path)
+        self.raw.unlink()
+
+
+@dataclass
+class Output:
+    """Takes units of the stream in the network's range and writes them in stored units."""
+
+    writer: SceneWriter
+    journal: Journal
+    normaliser: Normaliser  # of the output's stored units
+    nodata: float | None
+    quicklook: Quicklook | None
+
+    def __call__(self, unit: Unit, row: int, values: np.ndarray) -> None:
+        step = max(SLAB // max(values[:1].nbytes, 1), 1)
+        for first in range(0, len(values), step):
+            stored = self.normaliser.invert(values[first : first + step], np)
+            if self.quicklook:
+                self.quicklook.add(row + first, unit.left, stored)
+            block = as_type(stored, self.writer.dtype, self.nodata)
+            self.writer.write(row + first, unit.left, block)
+        self.writer.sync()
+        self.journal.add(unit.key)
+
+    def finish(self) -> None:
+        """Everything gets its name; the scene last."""
+        if self.quicklook:
+            self.quicklook.finish()
+        self.writer.finish()
+        self.journal.remove()
+
+
+def as_type(stored: np.ndarray, dtype: np.dtype, nodata: float | None) -> np.ndarray:
+    """Rounded and clipped for integers; hidden values become `nodata`, which no other one is."""
+    dtype = np.dtype(dtype)
+    hidden = np.isnan(stored)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        stored = np.clip(np.rint(np.where(hidden, 0, stored).astype(np.float64)),
+                         limits.min, limits.max)  # fmt: skip
+        if nodata is not None:
+            step = -1 if nodata == limits.max else 1
+            stored = np.where(stored == nodata, nodata + step, stored)
+    if nodata is not None and not np.isnan(nodata):
+        stored = np.where(hidden, dtype.type(nodata), stored.astype(dtype))
+    return stored.astype(dtype)
+
+
+def output_meta(
+    meta: SceneMeta,
+    *,
+    scale: int,
+    wavelengths: list[float] | None,
+    other_bands: bool,
+    dtype: np.dtype,
+    output_scale: float | None,
+) -> SceneMeta:
+    """The input's metadata on the finer grid; `other_bands`: the output has the model's bands."""
+    meta = meta.scaled(scale)
+    if other_bands:
+        meta = replace(meta, wavelengths=wavelengths, fwhm=None, band_names=(), bad_bands=None)
+    if output_scale:
+        meta = replace(meta, scale=output_scale, offset=0.0)
+    dtype, nodata = np.dtype(dtype), meta.nodata
+    if nodata is not None and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not (limits.min <= nodata <= limits.max and nodata == round(nodata)):
+            nodata = float(limits.max if dtype.kind == "u" else limits.min)
+    if nodata is not None and dtype.kind == "f":
+        nodata = float(dtype.type(nodata))
+    return replace(meta, nodata=nodata)
+
+
+def begin(
+    path: Path, journal: Journal, *, shape: tuple[int, int, int], dtype: np.dtype, meta: SceneMeta
+) -> tuple[SceneWriter, set[tuple[int, int]]]:
+    """A writer, and the units that an interrupted run with the same settings has finished."""
+    done = journal.read()
+    height, width, bands = shape
+    size = {"height": height, "width": width, "bands": bands, "dtype": dtype, "meta": meta}
+    try:
+        writer = create_scene(path, **size, resume=bool(done))
+    except UserError:
+        if not done:
+            raise
+        writer, done = create_scene(path, **size), set()
+    if not writer.resumed:
+        done = set()
+    journal.start(done)
+    return writer, done

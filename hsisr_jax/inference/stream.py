@@ -1,0 +1,137 @@
+"""A scene of any size through a network in bounded memory.
+
+Reading, computing and writing overlap: one thread reads the next bands of rows, the device works on
+a batch of tiles while the one before is added up, one thread writes what is final.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hsisr_jax import mesh as meshes
+from hsisr_jax.inference.grid import Grid, Unit
+
+AHEAD = 2  # bands that are read before they are needed
+
+Read = Callable[[slice, slice], np.ndarray]  # rows and columns, which may lie outside: h w c
+Write = Callable[[Unit, int, np.ndarray], None]  # a unit, its first output row, its values
+
+
+@dataclass
+class Stream:
+    """`run(tiles, row weights, column weights)` over a grid: `b h w c` to weighted `b H W c`."""
+
+    grid: Grid
+    run: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    read: Read
+    write: Write
+    halo: int  # input pixels around a tile that `run` is given too
+    batch: int
+    mesh: Mesh
+    progress: Callable[[int], None] = lambda tiles: None
+    stop: Callable[[], bool] = lambda: False
+
+    def __call__(self, done: set[tuple[int, int]]) -> bool:
+        """Makes and writes all units that are not `done`; False if asked to stop before the end."""
+        self.made = 0
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            for units in self.grid.units(done):
+                if not self._strip(units, done, reader, writer):
+                    return False
+        return True
+
+    def _strip(
+        self,
+        units: list[Unit],
+        done: set[tuple[int, int]],
+        reader: ThreadPoolExecutor,
+        writer: ThreadPoolExecutor,
+    ) -> bool:
+        rows, pending = self.grid.rows, None
+        top = rows.first[units[0].band]
+        shape = (rows.out, units[0].right - units[0].left, self.grid.bands)
+        total = np.zeros(shape, np.float32)  # output rows from `top` on
+        for unit, source in self._sources(units, reader):
+            if self.stop():
+                _wait(pending)
+                return False
+            for column, tile in self._tiles(unit, source):
+                _add(total, tile, self.grid.cols.first[column] - unit.left)
+            final = rows.ends[unit.band] - top
+            _wait(pending)  # one band waits to be written: memory is bounded
+            pending = None
+            if unit.key not in done:
+                pending = writer.submit(self.write, unit, top, total[:final])
+            rest = np.zeros(shape, np.float32)
+            rest[: len(total) - final] = total[final:]
+            total, top = rest, top + final
+        _wait(pending)
+        return True
+
+    def _sources(
+        self, units: list[Unit], reader: ThreadPoolExecutor
+    ) -> Iterator[tuple[Unit, np.ndarray]]:
+        """Each unit with the input rows that its tiles need."""
+        waiting: deque[tuple[Unit, Future]] = deque()
+        for unit in units:
+            rows, cols = self._window(unit)
+            waiting.append((unit, reader.submit(self.read, rows, cols)))
+            if len(waiting) == AHEAD:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for unit, future in waiting:
+            yield unit, future.result()
+
+    def _window(self, unit: Unit) -> tuple[slice, slice]:
+        rows, cols = self.grid.rows, self.grid.cols
+        row = rows.starts[unit.band]
+        first, last = cols.starts[unit.columns[0]], cols.starts[unit.columns[-1]] + cols.size
+        return (
+            slice(row - self.halo, row + rows.size + self.halo),
+            slice(first - self.halo, last + self.halo),
+        )
+
+    def _tiles(self, unit: Unit, source: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Weighted output tiles with their column numbers, one batch ahead on the device."""
+        before: tuple[list[int], jax.Array] | None = None
+        for first in range(0, len(unit.columns), self.batch):
+            columns = list(unit.columns[first : first + self.batch])
+            now = columns, self._enqueue(unit, columns, source)
+            if before:
+                yield from self._fetch(*before)
+            before = now
+        if before:
+            yield from self._fetch(*before)
+
+    def _enqueue(self, unit: Unit, columns: list[int], source: np.ndarray) -> jax.Array:
+        rows, cols = self.grid.rows, self.grid.cols
+        padded = columns + [columns[-1]] * (self.batch - len(columns))  # one shape: one compilation
+        base, width = cols.starts[unit.columns[0]], cols.size + 2 * self.halo
+        tiles = np.stack([source[:, cols.starts[c] - base :][:, :width] for c in padded])
+        down = np.broadcast_to(rows.weights[unit.band], (self.batch, rows.out))
+        return self.run(*jax.device_put((tiles, down, cols.weights[padded]), self._placed))
+
+    @property
+    def _placed(self) -> jax.sharding.NamedSharding:
+        return meshes.batch(self.mesh)
+
+    def _fetch(self, columns: list[int], out: jax.Array) -> Iterator[tuple[int, np.ndarray]]:
+        yield from zip(columns, np.asarray(out))
+        self.made += len(columns)
+        self.progress(self.made)
+
+
+def _add(total: np.ndarray, tile: np.ndarray, left: int) -> None:
+    """Adds what of a tile lies inside the strip; `left` may be negative."""
+    start, stop = max(left, 0), min(left + tile.shape[1], total.shape[1])
+    total[:, start:stop] += tile[:, start - left : stop - left]
+
+
+def _wait(future: Future | None) -> None:
+    if future is not None:
+        future.result()

@@ -1,0 +1,98 @@
+"""Whether a scene's bands are those a network was trained on, and how to make them so."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hsisr_jax import degrade
+from hsisr_jax.errors import UserError
+
+TOLERANCE = 0.25  # of the distance between bands
+FINER = 0.75  # a scene whose bands are closer than that is averaged, not interpolated
+
+
+def band_map(
+    wavelengths: Sequence[float] | None,
+    bands: int,
+    *,
+    scene: Sequence[float] | None,
+    scene_bands: int,
+    bad: Sequence[bool] | None = None,
+    resample: bool = False,
+) -> np.ndarray | None:
+    """The linear map `[scene_bands, bands]` that shows a scene to a model; None: as it is.
+
+    The model has `bands` bands, at `wavelengths` where they are known. A scene that has them
+    without its bad bands is taken without those. Anything else is an error, unless `resample`.
+    """
+    if resample and (wavelengths is None or scene is None):
+        who = "the model" if wavelengths is None else "the scene"
+        raise UserError(f"--resample_bands needs wavelengths, and {who} has none")
+    if scene_bands == bands and _alike(wavelengths, scene):
+        return None
+    good = np.ones(scene_bands, bool) if bad is None else ~np.asarray(bad, bool)
+    centres = None if scene is None else np.asarray(scene, float)[good]
+    if good.sum() == bands and _alike(wavelengths, centres):
+        return np.eye(scene_bands, dtype=np.float32)[:, good]
+    if not resample:
+        raise UserError(
+            f"the scene's bands are not the model's.\n  model: {shown(wavelengths, bands)}\n"
+            f"  scene: {shown(scene, scene_bands)}\n"
+            "use --resample_bands to bring the scene to the model's wavelengths"
+        )
+    result = np.zeros((scene_bands, bands), np.float32)
+    result[good] = resampling(centres, np.asarray(wavelengths, float))
+    return result
+
+
+def _alike(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
+    """Equal within a fraction of the band distance; unknown wavelengths agree with all."""
+    if a is None or b is None or len(a) != len(b):
+        return a is None or b is None
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    return bool((np.abs(a - b) <= np.maximum(TOLERANCE * spacing(a), 1.0)).all())
+
+
+def spacing(centres: np.ndarray) -> np.ndarray:
+    """The distance from each band to its neighbours, nm."""
+    if len(centres) < 2:
+        return np.full(len(centres), 10.0)
+    order = np.argsort(centres, kind="stable")
+    result = np.empty(len(centres))
+    result[order] = np.maximum(np.gradient(centres[order]), 1e-3)
+    return result
+
+
+def resampling(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Columns that sum to 1: Gaussian responses as wide as the target's band distance where the
+    source's bands lie closer than that, else linear interpolation."""
+    between, near = spacing(target), spacing(source)
+    reach = np.maximum(between, np.interp(target, *_sorted(source, near)))
+    outside = (target < source.min() - reach) | (target > source.max() + reach)
+    if outside.any():
+        raise UserError(
+            f"the model needs {target[outside][0]:.0f} nm and the scene covers "
+            f"{source.min():.0f}-{source.max():.0f} nm: its bands cannot be resampled"
+        )
+    order = np.argsort(source, kind="stable")
+    linear = np.stack([np.interp(target, source[order], row[order]) for row in np.eye(len(source))])
+    if len(source) < 2:
+        return linear.astype(np.float32)
+    fine = np.interp(target, *_sorted(source, near)) < FINER * between
+    gaussian = np.asarray(degrade.gaussian_response(target, between, source))
+    return np.where(fine, gaussian, linear).astype(np.float32)
+
+
+def _sorted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(x, kind="stable")
+    return x[order], y[order]
+
+
+def shown(wavelengths: Sequence[float] | None, bands: int) -> str:
+    """`128 bands, 400-1000 nm (400, 404.7, 409.4 ... 1000)`."""
+    if wavelengths is None:
+        return f"{bands} bands of unknown wavelengths"
+    numbers = [f"{value:.5g}" for value in wavelengths]
+    some = numbers if bands <= 6 else [*numbers[:3], "...", *numbers[-2:]]
+    text = ", ".join(some).replace(", ...,", " ...")
+    return f"{bands} bands, {min(wavelengths):.0f}-{max(wavelengths):.0f} nm ({text})"
