@@ -1,0 +1,21 @@
+"""Ships the dataset builders inside the wheel: `datasets/<name>` becomes `hsisr_jax/_datasets/<name>`.
+
+Everything else is in pyproject.toml, which cannot place a folder elsewhere and find packages too.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+BUILDERS = "hsisr_jax._datasets"
+names = sorted(path.parent.name for path in Path("datasets").glob("*/*_dataset_builder.py"))
+
+setup(
+    packages=find_packages(include=["hsisr_jax*"]) + [f"{BUILDERS}.{name}" for name in names],
+    package_dir={f"{BUILDERS}.{name}": f"datasets/{name}" for name in names},
+    package_data={
+        "hsisr_jax": ["*.json"],
+        "hsisr_jax.report": ["*.html", "*.css", "*.js"],
+        **{f"{BUILDERS}.{name}": ["*.md", "*.bib", "*.txt", "*.json"] for name in names},
+    },
+)
