@@ -125,6 +125,7 @@ def _facts(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command: parses, writes the page, answers mistakes in a line."""
     parser = argparse.ArgumentParser(
         prog="python -m hsisr_jax.view", description="Show a hyperspectral scene on an HTML page."
     )

@@ -88,6 +88,7 @@ def layer_norm(path: str, key: str) -> list[Entry]:
 
 
 def batch_norm(path: str, key: str) -> list[Entry]:
+    """Scale, bias and running statistics; PyTorch's counter of batches has no counterpart."""
     return [
         *layer_norm(path, key),
         Entry(f"batch_stats/{path}/mean", f"{key}.running_mean"),

@@ -9,6 +9,7 @@ from hsisr_jax.report.page import write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command: parses, writes the page, answers mistakes in a line."""
     parser = argparse.ArgumentParser(
         prog="python -m hsisr_jax.report",
         description="Compare runs on one HTML page that opens from disk, without a network.",

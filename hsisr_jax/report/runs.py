@@ -47,6 +47,7 @@ def load_all(workdirs: Sequence[str | os.PathLike]) -> list[Run]:
 
 
 def load(workdir: str | os.PathLike, *, name: str | None = None) -> Run:
+    """What a workdir holds; files that are missing leave their fields empty."""
     path = Path(workdir)
     if not path.is_dir():
         raise UserError(f"{path}: there is no such workdir; name a folder that a run wrote")

@@ -32,6 +32,7 @@ def in_order(keys: Iterable[str]) -> list[str]:
 
 
 def arrow(key: str) -> str:
+    """The way in which a metric gets better, as a sign."""
     names = {1: ("↑", "higher is better"), -1: ("↓", "lower is better")}
     if direction(key) == 0:
         return ""
@@ -40,6 +41,7 @@ def arrow(key: str) -> str:
 
 
 def value_text(key: str, value: Any) -> str:
+    """A metric's value with the digits that it deserves."""
     value = number(value)
     if value is None:
         return "–"
@@ -87,6 +89,7 @@ def configs(runs: Sequence[Run]) -> str:
 
 
 def environments(runs: Sequence[Run]) -> str:
+    """What each run ran on; settings that differ stand out."""
     settings = []
     for run in runs:
         fields = flat(run.environment)
