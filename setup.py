@@ -1,4 +1,4 @@
-"""Ships the dataset builders inside the wheel: `datasets/<name>` becomes `hsisr_jax/_datasets/<name>`.
+"""Ships the dataset builders inside the wheel: `datasets/x` becomes `hsisr_jax/_datasets/x`.
 
 Everything else is in pyproject.toml, which cannot place a folder elsewhere and find packages too.
 """
