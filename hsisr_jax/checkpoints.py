@@ -5,10 +5,14 @@ Orbax writes a step beside and renames it. A list of SHA-256 sums is put beside 
 `<step>.damaged` before anything is read from it: the previous one is used instead.
 """
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,12 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from hsisr_jax import cluster
 from hsisr_jax.errors import UserError
 
 FOLDER = "checkpoints"
+UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax calls what it has not renamed yet
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 WEIGHTS = ("params", "ema", "batch_stats", "constants")  # what prediction needs
 
 
@@ -50,6 +57,7 @@ class Checkpoints:
             )
         if jax.process_index() == 0:
             self._set_damaged_aside()
+        cluster.wait_for_all("damaged checkpoints are set aside")
         self._unlisted: list[int] = []
         self._open = lambda: ocp.training.Checkpointer(
             self.folder,
@@ -61,17 +69,38 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
+        if kind and cluster.several():
+            return  # a write that is under way waits for the others, who may be gone
         self.close()
 
     def close(self) -> None:
-        self.wait()
-        self._checkpointer.close()
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
 
     def wait(self) -> None:
         """Until every write is on disk and listed."""
-        self._checkpointer.wait()
+        with self._on_disk():
+            self._checkpointer.wait()
         self._list_finished()
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """What Orbax and TensorStore say of a disk becomes a message; the last step stays good."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            self._unlisted = []
+            if (reason := _disk_reason(error)) is None:
+                raise
+            raise UserError(
+                f"cannot write a checkpoint to {self.folder}: {reason}; the checkpoints there are "
+                "good: free space, and run the same command to resume"
+            ) from error
 
     @property
     def latest(self) -> int | None:
@@ -86,17 +115,27 @@ class Checkpoints:
             return self.latest
         return max(scored, key=lambda c: (self.sign * c.metrics[self.metric], -c.step)).step
 
+    def has_scores(self, step: int) -> bool:
+        """Whether a step was saved together with its metrics."""
+        return any(c.step == step and c.metrics for c in self._checkpointer.checkpoints)
+
     def save(self, step: int, trees: Mapping[str, Any], metrics: dict | None = None) -> None:
-        """Starts a write and returns once the arrays are copied; an existing step is left alone."""
-        if any(c.step == step for c in self._checkpointer.checkpoints):
+        """Starts a write and returns once the arrays are copied.
+
+        An existing step is left alone, unless it is metrics that it lacks.
+        """
+        exists = any(c.step == step for c in self._checkpointer.checkpoints)
+        if exists and (not metrics or self.has_scores(step)):
             return
         self.wait()
         trees = {name: tree for name, tree in trees.items() if not _empty(tree)}
         self._unlisted.append(step)
-        try:
-            self._checkpointer.save_checkpointables_async(step, trees, force=True, metrics=metrics)
-        except OSError as error:
-            raise disk_error(self.folder, error) from error
+        with self._on_disk():
+            if exists:
+                self._sums(step).unlink(missing_ok=True)
+            self._checkpointer.save_checkpointables_async(
+                step, trees, force=True, overwrite=exists, metrics=metrics
+            )
 
     def names(self, step: int) -> set[str]:
         """The trees that a step holds."""
@@ -127,6 +166,11 @@ class Checkpoints:
 
     def _sums(self, step: int | str) -> Path:
         return self.folder / f"{step}.sha256"
+
+    def _remove_unfinished(self) -> None:
+        """What a killed process was writing. (Orbax would do it in a thread that may come late.)"""
+        for path in self.folder.glob(f"*{UNFINISHED}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _set_damaged_aside(self) -> None:
         if not self.folder.is_dir():
@@ -188,6 +232,18 @@ def write_text(path: Path, text: str) -> None:
 
 def disk_error(path: Path, error: OSError) -> UserError:
     return UserError(f"cannot write {path}: {error.strerror or error}; free space or change it")
+
+
+def _disk_reason(error: BaseException | None) -> str | None:
+    """The disk's own words in a chain of errors, if it was the disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return os.strerror(error.errno)
+        known = "|".join(re.escape(os.strerror(number)) for number in DISK_ERRORS)
+        if found := re.search(known, str(error), re.IGNORECASE):
+            return found.group()
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _empty(tree: Any) -> bool:

@@ -1,0 +1,103 @@
+"""Several processes as one run: how they find each other, and how the end of one ends all.
+
+JAX's own runtime connects them (`jax.distributed`). Each hears within `HEARTBEAT` seconds that
+another is gone; on CPUs its next collective operation fails at once.
+"""
+
+import os
+import sys
+
+import jax
+
+from hsisr_jax.errors import UserError
+
+HEARTBEAT = 60  # seconds of silence after which a process counts as lost
+
+
+def join(coordinator: str | None, processes: int | None, index: int | None) -> None:
+    """Connects to the other processes: by flags, or as the launcher announces them; else alone."""
+    given = (coordinator, processes, index)
+    if all(x is None for x in given):
+        if announced():
+            _initialize()
+        return
+    if any(x is None for x in given):
+        raise UserError("give --coordinator, --num_processes and --process_id together")
+    host, _, port = str(coordinator).rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--coordinator={coordinator}: give host:port of the first process")
+    if processes is not None and index is not None and not 0 <= index < processes:
+        raise UserError(f"--process_id={index}: use 0 to {processes - 1} of --num_processes")
+    _initialize(coordinator_address=coordinator, num_processes=processes, process_id=index)
+
+
+def announced() -> bool:
+    """Whether SLURM, Open MPI, Kubernetes or a TPU slice started more than one process of us.
+
+    A shell inside a SLURM allocation, and its batch script, are one process each: only `srun`
+    counts.
+    """
+    slurm = "SLURM_STEP_NODELIST" in os.environ and "SLURM_PROCID" in os.environ
+    return (
+        slurm
+        and _number("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS") > 1
+        or "OMPI_MCA_orte_hnp_uri" in os.environ
+        and _number("OMPI_COMM_WORLD_SIZE") > 1
+        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+        or "JOB_COMPLETION_INDEX" in os.environ
+        and "KUBERNETES_SERVICE_HOST" in os.environ
+        and "JOBSET_NAME" in os.environ
+    )
+
+
+def _number(*names: str) -> int:
+    """The first of the variables that is a number."""
+    found = [os.environ[name] for name in names if os.environ.get(name, "").isdigit()]
+    return int(found[0]) if found else 1
+
+
+def _initialize(**options) -> None:
+    try:
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT, **options)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the processes could not find each other: {_first_line(error)}; check the address of "
+            "the first one, and that all were started"
+        ) from error
+
+
+def wait_for_all(what: str) -> None:
+    """Until every process is here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
+
+
+def several() -> bool:
+    """Whether this process runs with others; does not start JAX's backends."""
+    return jax.distributed.is_initialized()
+
+
+def lost(error: BaseException) -> UserError | None:
+    """What to tell the user if the error is another process's end."""
+    if not several() or not isinstance(error, jax.errors.JaxRuntimeError):
+        return None
+    return UserError(
+        f"process {jax.process_index()}: another process of this run has ended, or cannot be "
+        f"reached ({_first_line(error)}); start all of them again with the same command to resume"
+    )
+
+
+def leave(code: int) -> None:
+    """Ends this process of several at once, so that the others notice.
+
+    The usual way out waits for all processes at a barrier, which is right after a success only.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
