@@ -62,7 +62,8 @@ def base() -> ConfigDict:
     config.optimizer.clip = 0.0  # global norm; 0: off
     config.optimizer.accumulate = 1
     config.ema = 0.0  # decay of the averaged weights; 0: off
-    config.residual = False  # predict a correction of the bicubic image, zero at the start
+    config.residual = False  # predict a correction of the bicubic image (of the best linear map
+    # of bands where msi is the input), zero at the start
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
 
@@ -82,7 +83,9 @@ def base() -> ConfigDict:
     config.eval.tile = 0  # low-resolution pixels; 0: whole images
     config.eval.overlap = 8
     config.eval.batch = 8  # tiles at a time
-    config.eval.self_ensemble = False
+    config.eval.self_ensemble = False  # the mean over flips and rotations: 8 times the work
+    config.eval.projection = 0  # rounds of back-projection on the input
+    config.eval.projection_keeps_angles = True  # of brightness alone, not of spectra
     config.eval.images_kept = 4  # test images stored for the report
     return config
 
@@ -107,10 +110,16 @@ def smoke(config: ConfigDict) -> ConfigDict:
     config.data.config = f"{config.data.config}_smoke" if config.data.config else "smoke"
     config.data.options = ConfigDict()
     config.steps, config.epochs, config.batch_size = 30, 0, 8
-    config.optimizer.learning_rate = 1e-3
+    for optimizer in _optimizers(config):
+        optimizer.learning_rate = 1e-3
     config.log_every, config.eval_every, config.checkpoint_every = 10, 0, 15
     config.mesh.data = 1
     return config
+
+
+def _optimizers(config: ConfigDict) -> list[ConfigDict]:
+    pair = [config.optimizer[n] for n in ("generator", "discriminator") if n in config.optimizer]
+    return pair or [config.optimizer]
 
 
 def srlsgat(config: ConfigDict) -> ConfigDict:
@@ -160,4 +169,18 @@ def swir(config: ConfigDict, name: str) -> ConfigDict:
     )
     config.eval.protocol = "asnlsr"
     config.select, config.select_metric, config.eval_every = "best", "SSIM", 500
+    return config
+
+
+def against_discriminator(config: ConfigDict) -> ConfigDict:
+    """A pair of the config's optimizer, and A-SNLSR's game: see `training/adversarial.py`."""
+    config.adversarial = ConfigDict()
+    config.adversarial.objective = "reversal"  # or non_saturating
+    config.adversarial.domain_loss = "cross_entropy"  # or least_squares
+    config.adversarial.strength = 0.01
+    config.adversarial.ramp = 0.0  # growth of the strength; 10: Ganin and Lempitsky's; 0: constant
+    config.adversarial.label_smoothing = 0.0
+    config.adversarial.discriminator_steps = 1
+    one = config.optimizer.to_dict() | {"skip_unused": True}  # PyTorch's: see docs/adaptation.md
+    config.optimizer = ConfigDict({"generator": one, "discriminator": dict(one)})
     return config

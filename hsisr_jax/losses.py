@@ -3,7 +3,8 @@
 Every loss is a weighted sum of named terms, and `terms` holds each of them unweighted, so that one
 can be read beside another. `hybrid` is SRLSGAT's and SSPSR's (L1 and two total variations), `snlsr`
 and `asnlsr` those of Hu et al. and of A-SNLSR, `rcam` the sum over upsampling stages;
-`create("weighted", l1=1.0, spectral_angle=0.1)` composes any others.
+`create("weighted", l1=1.0, spectral_angle=0.1)` composes any others; a weight may be a pair, from
+the first step's to the last one's, which needs the batch's `progress` (0 to 1; training gives it).
 
 Departures from the originals: `asnlsr` keeps target-domain samples out of the super-resolution
 terms by weights instead of boolean indexing, with the same means, and zero when no source sample is
@@ -12,7 +13,7 @@ All terms are float32 (or wider) whatever the network computes in.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 from hsisr_jax.errors import UserError
 from hsisr_jax.ops import spectral
 from hsisr_jax.ops.spectral import at_least_float32
+from hsisr_jax.resize import imresize
 
 Terms = dict[str, jax.Array]
 Loss = Callable[[Mapping, Mapping], tuple[jax.Array, Terms]]
@@ -54,8 +56,10 @@ def term_names() -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------- losses
 
 
-def _weighted(*, source_only: bool = False, **weights: float) -> Loss:
+def _weighted(*, source_only: bool = False, **weights: float | Sequence[float]) -> Loss:
     """Sum of `weight * term`; a term of weight 0 is computed and reported, not added.
+
+    A weight `(first, last)` goes from one to the other with the batch's `progress`.
 
     With `source_only` the terms that compare with `hr` leave out samples of other domains than 0.
     """
@@ -64,11 +68,13 @@ def _weighted(*, source_only: bool = False, **weights: float) -> Loss:
     for term in weights:
         if term not in TERMS:
             raise UserError(f"unknown loss term {term!r}: {_known(TERMS)}")
+        if isinstance(weights[term], Sequence) and len(weights[term]) != 2:
+            raise UserError(f"the weight of {term!r} is a number or a pair (first, last)")
 
     def loss(out: Mapping, batch: Mapping) -> tuple[jax.Array, Terms]:
         mask = _is_source(batch) if source_only else None
         terms = {term: TERMS[term](out, batch, mask) for term in weights}
-        total = sum(weight * terms[term] for term, weight in weights.items() if weight)
+        total = sum(_at(w, batch) * terms[term] for term, w in weights.items() if w)
         return jnp.asarray(total, jnp.float32), terms
 
     return loss
@@ -79,9 +85,10 @@ def _hybrid(*, spatial: float = 1e-3, spectral: float = 1e-3) -> Loss:
     return _weighted(l1=1.0, spatial_tv=spatial, spectral_tv=spectral)
 
 
-def _snlsr(*, spectral_weight: float = 0.1) -> Loss:
+def _snlsr(*, spectral_weight: float = 0.1, source_only: bool = False) -> Loss:
     """L1 and spectral angle, of the super-resolved cube and of the unmixing reconstruction."""
     return _weighted(
+        source_only=source_only,
         l1=1.0,
         spectral_angle=spectral_weight,
         reconstruction_l1=1.0,
@@ -107,6 +114,26 @@ def _asnlsr(
     )
 
 
+def _domain(*, kind: str = "cross_entropy", label_smoothing: float = 0.0) -> Loss:
+    """What a discriminator minimises, and how often it is right: `cross_entropy` as in A-SNLSR, or
+    `least_squares` (Mao et al., ICCV 2017).
+
+    With `label_smoothing` a sample's own domain counts `1 - label_smoothing`, the rest is spread
+    over all domains alike (Szegedy et al., CVPR 2016).
+    """
+    if kind not in DOMAIN_LOSSES:
+        raise UserError(f"unknown domain loss {kind!r}: {_known(DOMAIN_LOSSES)}")
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"label_smoothing is {label_smoothing}: give 0 or more, below 1")
+    name = f"domain_{kind}"
+
+    def loss(out: Mapping, batch: Mapping) -> tuple[jax.Array, Terms]:
+        value = _of_domain(DOMAIN_LOSSES[kind], out, batch, name, label_smoothing)
+        return value, {name: value, "domain_accuracy": _domain_accuracy(out, batch, None)}
+
+    return loss
+
+
 def _rcam() -> Loss:
     """L1 of the output and of every stage before it, all of weight one."""
 
@@ -128,6 +155,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "hybrid": _hybrid,
     "snlsr": _snlsr,
     "asnlsr": _asnlsr,
+    "domain": _domain,
     "rcam": _rcam,
     "weighted": _weighted,
 }
@@ -172,12 +200,43 @@ def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     return _sample_means(rows) + _sample_means(columns)
 
 
+def _consistency(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
+    """Estimate and target as MATLAB's bicubic would show them at the input's resolution.
+
+    With bicubic data that is the estimate's degradation against the input; under other degradations
+    (or noise, or logarithms) the same comparison still tells right from wrong at low frequencies.
+    """
+    sr = at_least_float32(_output(out, "sr", "the loss term 'consistency'"))
+    hr = at_least_float32(_target(batch, "hr", "the loss term 'consistency'"))
+    height = _target(batch, "lr", "the loss term 'consistency'").shape[1]
+    _same_shape(sr, hr, "sr", "hr")
+    return _mean(jnp.abs(imresize(sr - hr, height / hr.shape[1])))
+
+
 def _domain_cross_entropy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
     """Mean over samples and pixels; the logits are `b h w k`, the domain an integer a sample."""
-    logits, domain = _logits(out, batch, "domain_cross_entropy")
-    log_p = jax.nn.log_softmax(logits, axis=-1)
-    one_hot = jax.nn.one_hot(domain, logits.shape[-1], dtype=log_p.dtype)  # b k
-    return -jnp.einsum("bhwk,bk->", log_p, one_hot) / (log_p.size // log_p.shape[-1])
+    return _of_domain(_cross_entropy, out, batch, "domain_cross_entropy")
+
+
+def _of_domain(
+    function: Callable, out: Mapping, batch: Mapping, name: str, smoothing: float = 0.0
+) -> jax.Array:
+    """Sum of `function(logits, truth)` over domains, mean over samples and pixels."""
+    logits, domain = _logits(out, batch, name)
+    domains = logits.shape[-1]
+    truth = jax.nn.one_hot(domain, domains, dtype=logits.dtype)[:, None, None]  # b 1 1 k
+    truth = truth * (1 - smoothing) + smoothing / domains
+    return jnp.mean(function(logits, truth).sum(-1))
+
+
+def _cross_entropy(logits: jax.Array, truth: jax.Array) -> jax.Array:
+    return -jax.nn.log_softmax(logits, axis=-1) * truth
+
+
+DOMAIN_LOSSES: dict[str, Callable] = {
+    "cross_entropy": _cross_entropy,
+    "least_squares": lambda logits, truth: 0.5 * jnp.square(logits - truth),
+}
 
 
 def _domain_accuracy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
@@ -192,6 +251,7 @@ TERMS: dict[str, Term] = {
     "spectral_angle": _compare(_angle, "spectral_angle"),
     "spectral_gradient": _compare(_spectral_gradient, "spectral_gradient"),
     "spatial_gradient": _compare(_spatial_gradient, "spatial_gradient"),
+    "consistency": _consistency,
     "spatial_tv": _smoothness(spectral.spatial_variation, "spatial_tv"),
     # the originals double the spectral one inside the term, not by its weight
     "spectral_tv": _smoothness(lambda x: 2 * spectral.spectral_variation(x), "spectral_tv"),
@@ -205,6 +265,14 @@ TERMS: dict[str, Term] = {
 
 
 # --------------------------------------------------------------------------------------- helpers
+
+
+def _at(weight: float | Sequence[float], batch: Mapping) -> float | jax.Array:
+    """The weight now."""
+    if not isinstance(weight, Sequence):
+        return weight
+    first, last = weight
+    return first + (last - first) * _target(batch, "progress", "a weight that changes")
 
 
 def _mean(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hsisr_jax.errors import UserError
 
@@ -43,10 +44,39 @@ def mix(share: float = 0.5) -> Augmentation:
     return apply
 
 
+def zoom(most: float = 1.5, shift: float = 0.5) -> Augmentation:
+    """Seen from farther away: each sample shrunk by 1 to `most`, and moved by a part of a pixel.
+
+    Antialiased, so that it is what a coarser sensor measures; what comes in at the borders is
+    mirrored. Degradation comes after it: the network meets other scales and phases.
+    """
+    if most < 1:
+        raise UserError(f"augmentation zoom: most is 1 or more, not {most}")
+
+    def apply(hr: jax.Array, key: jax.Array) -> jax.Array:
+        size = np.array(hr.shape[1:3])
+        pad = [int(n) for n in np.ceil((most - 1) * size / 2 + shift + 2)]
+        wide = jnp.pad(hr, ((0, 0), *((p, p) for p in pad), (0, 0)), mode="symmetric")
+        factor, move = jax.random.split(key)
+        scale = 1 / jax.random.uniform(factor, (len(hr), 1), jnp.float32, 1.0, most)  # b 1
+        offset = jax.random.uniform(move, (len(hr), 2), jnp.float32, -shift, shift)
+        offset += size / 2 - scale * (size / 2 + np.array(pad))  # b 2: the centre stays
+
+        def one(image: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
+            shape = (*hr.shape[1:3], image.shape[-1])
+            both = jnp.broadcast_to(scale, (2,))
+            return jax.image.scale_and_translate(image, shape, (0, 1), both, offset, "cubic")
+
+        return jax.vmap(one)(wide, scale, offset).astype(hr.dtype)
+
+    return apply
+
+
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "gain": gain,
     "band_gain": band_gain,
     "mix": mix,
+    "zoom": zoom,
 }
 
 

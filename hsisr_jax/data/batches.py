@@ -16,6 +16,7 @@ from hsisr_jax import resize
 from hsisr_jax.data import sampler
 from hsisr_jax.data.normalise import compress
 from hsisr_jax.data.sampler import Patches
+from hsisr_jax.errors import UserError
 
 Batch = dict[str, jax.Array]
 
@@ -99,6 +100,16 @@ class Recipe:
         if self.domains > 1:
             batch["domain"] = drawn.domain
         return batch
+
+    @property
+    def observation(self) -> Callable[[jax.Array], Batch]:
+        """What the sensor sees of `b H W c`, without noise: a function to `lr` and more."""
+        if self.floor is not None or not hasattr(self.degrade, "observe"):
+            raise UserError(
+                "config.eval.projection is for spatial degradations of values that are not "
+                "logarithms: set it to 0"
+            )
+        return self.degrade.observe
 
     def _compress(self, batch: Batch, drawn: Draw) -> Batch:
         """Inputs and targets to the logarithmic range; targets halfway stay linear."""

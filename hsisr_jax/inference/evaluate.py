@@ -15,6 +15,7 @@ from hsisr_jax import metrics
 from hsisr_jax.data.batches import Recipe, of_image
 from hsisr_jax.data.scenes import Scene
 from hsisr_jax.inference.ensemble import over_symmetries
+from hsisr_jax.inference.projection import back_project
 from hsisr_jax.inference.tiles import in_tiles
 
 INPUTS = ("lr", "lms", "msi")  # what a network may read
@@ -31,6 +32,8 @@ class Protocol:
     overlap: int = 8
     batch: int = 8
     self_ensemble: bool = False
+    projection: int = 0  # rounds of back-projection
+    projection_keeps_angles: bool = True
 
     def score(self, reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
         values = metrics.evaluate(
@@ -100,9 +103,25 @@ def forward(module: nn.Module) -> Callable:
 
 
 def super_resolve(
-    apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol, scale: int
+    apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol, recipe: Recipe
 ) -> np.ndarray:
     """One image (`1 h w c`) to its super-resolved cube (`H W c`), whole or in tiles."""
+    sr = _by_network(apply, variables, batch, protocol, recipe.scale)
+    if not protocol.projection:
+        return sr
+    return back_project(
+        sr,
+        np.asarray(batch["lr"][0]),
+        recipe.observation,
+        scale=recipe.scale,
+        rounds=protocol.projection,
+        keep_angles=protocol.projection_keeps_angles,
+    )
+
+
+def _by_network(
+    apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol, scale: int
+) -> np.ndarray:
     inputs = {name: batch[name] for name in INPUTS if name in batch}
 
     def run(cut: dict) -> jax.Array:
@@ -141,7 +160,7 @@ def evaluate(
         batch = prepare(of_image(scene.cubes, scene.normaliser, scene.domain))
         batch = {name: x for name, x in batch.items() if x.ndim > 1}
         hr = np.asarray(batch["hr"][0])
-        estimates = {"test": super_resolve(apply, variables, batch, protocol, recipe.scale)}
+        estimates = {"test": super_resolve(apply, variables, batch, protocol, recipe)}
         if "lms" in batch:
             estimates["bicubic"] = np.asarray(batch["lms"][0])
         for name, baseline in (baselines or {}).items():

@@ -1,38 +1,95 @@
-"""Any network as a correction of the bicubic image, starting at zero.
+"""Any network as a correction of a simple estimate, starting at zero.
 
-The published networks must first learn to copy their input; with this wrapper and a last layer
-of zeros, training starts at bicubic interpolation and every step is spent on detail.
+The published networks must first learn to copy their input. With these wrappers training starts at
+bicubic interpolation, or at the best linear map of bands, and every step is spent on what is left.
+The wrapped network keeps its parameters' names, so weights move between both forms.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.resize import interpolate
 
-# class of a network -> path of the layer that makes its output
-LAST_LAYERS = {"SRLSGAT": "final", "SSPSR": "final"}
+# class of a network -> its last linear layer, through which alone the output is made
+LAST_LAYERS = {
+    "SRLSGAT": "final",
+    "SSPSR": "final",
+    "SSRAN": "tail",
+    "SNLSR": "tail",
+    "AdversarialSNLSR": "tail",
+}
+GAIN = "residual_gain"
+LEAST_SQUARES = "least_squares"
+
+
+def last_layer(network: nn.Module) -> str | None:
+    """The path of the layer that makes the output; None where no single one does.
+
+    ESRT ends in two, one of them behind a ReLU that would be dead at zero; SRFormer adds a mean to
+    cubes of three bands and the input where it does not upsample.
+    """
+    name = type(network).__name__
+    if name == "RCAM":
+        return f"stage_{network.scale.bit_length() - 2}/upsample"
+    if name == "SRFormer" and network.bands != 3 and network.upsampler:
+        direct = network.upsampler == "pixelshuffledirect"
+        return f"reconstruction/{'conv_0' if direct else 'conv_last'}"
+    return LAST_LAYERS.get(name)
 
 
 class BicubicResidual(nn.Module):
-    """`sr = lms + network's sr`."""
+    """`sr = lms + network's sr`; a bicubic skip of the network's own is taken out again.
+
+    A network without a single last layer gets one factor a band instead, zero at the start.
+    """
 
     network: nn.Module
 
+    def setup(self):
+        nn.share_scope(self, self.network)
+
+    @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
         out = self.network(batch, train=train)
-        return out | {"sr": batch["lms"] + out["sr"]}
+        detail, lms = out["sr"], batch["lms"]
+        if getattr(self.network, "bicubic_skip", False):
+            detail = detail - interpolate(batch["lr"], detail.shape[1:3])
+        if last_layer(self.network) is None:
+            detail = detail * self.param(GAIN, nn.initializers.zeros, (1, 1, 1, detail.shape[-1]))
+        return out | {"sr": lms + detail}
 
     def zero_start(self, params: dict) -> dict:
         """Fresh parameters with the network's last layer at zero."""
-        name = type(self.network).__name__
-        if name not in LAST_LAYERS:
-            known = ", ".join(LAST_LAYERS)
-            raise UserError(f"config.residual is not there for {name}: use it with {known}")
-        last = tuple(LAST_LAYERS[name].split("/"))
+        return with_zeros(params, last_layer(self.network))
 
-        def leaf(path, x):
-            names = tuple(key.key for key in path)
-            return jnp.zeros_like(x) if names[1 : 1 + len(last)] == last else x
 
-        return jax.tree_util.tree_map_with_path(leaf, params)
+class LeastSquaresResidual(nn.Module):
+    """`sr = linear map of msi + network's sr`, for spectral super-resolution."""
+
+    network: nn.Module
+
+    def setup(self):
+        nn.share_scope(self, self.network)
+
+    @nn.compact
+    def __call__(self, batch: dict, *, train: bool = False) -> dict:
+        out = self.network(batch, train=train)
+        base = nn.Dense(out["sr"].shape[-1], name=LEAST_SQUARES)(batch["msi"])
+        return out | {"sr": base + out["sr"]}
+
+    def zero_start(self, params: dict, kernel: jax.Array, bias: jax.Array) -> dict:
+        """Fresh parameters that give the linear map `msi @ kernel + bias`."""
+        base = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+        return with_zeros(params, last_layer(self.network)) | {LEAST_SQUARES: base}
+
+
+def with_zeros(params: dict, layer: str | None) -> dict:
+    """`params` with everything under `layer` at zero."""
+    path = tuple(layer.split("/")) if layer else None
+
+    def leaf(keys, x):
+        names = tuple(key.key for key in keys)
+        return jnp.zeros_like(x) if path and names[: len(path)] == path else x
+
+    return jax.tree_util.tree_map_with_path(leaf, params)

@@ -1,7 +1,8 @@
 """From a config to the parts of a run."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,8 +14,9 @@ from hsisr_jax.data import augment
 from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.scenes import Dataset
 from hsisr_jax.errors import UserError
+from hsisr_jax.inference.baselines import linear_fit
 from hsisr_jax.inference.evaluate import Protocol
-from hsisr_jax.models.residual import BicubicResidual
+from hsisr_jax.models.residual import BicubicResidual, LeastSquaresResidual
 from hsisr_jax.training import STEPS
 from hsisr_jax.training.steps import Step
 
@@ -46,7 +48,16 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
             "leave config.model.bands out, or choose another dataset"
         )
     network = models.create(name, **options)
-    return BicubicResidual(network) if config.residual else network
+    if not config.residual:
+        return network
+    return LeastSquaresResidual(network) if "msi_bands" in fields else BicubicResidual(network)
+
+
+def first_values(module: nn.Module, data: Dataset) -> Callable[[dict], dict]:
+    """What becomes of fresh parameters: with `config.residual`, they start at the base estimate."""
+    if isinstance(module, LeastSquaresResidual):
+        return partial(module.zero_start, **dict(zip(("kernel", "bias"), linear_fit(data.train))))
+    return module.zero_start if isinstance(module, BicubicResidual) else lambda params: params
 
 
 def _fields(name: str) -> set[str]:
@@ -80,12 +91,13 @@ def protocol(config: ConfigDict) -> Protocol:
     return Protocol(name=options.pop("protocol"), **options)
 
 
-def step(config: ConfigDict, module: nn.Module, optimizers: Mapping) -> Step:
+def step(config: ConfigDict, module: nn.Module, optimizers: Mapping, steps: int = 0) -> Step:
     """The optimisation step that `config.training` names."""
     if config.training not in STEPS:
         raise UserError(f"config.training {config.training!r} is unknown: use {' or '.join(STEPS)}")
     options = config.loss.to_dict()
     loss = losses.create(options.pop("name"), **options)
+    game = config.get("adversarial") if config.training == "adversarial" else None
     return STEPS[config.training](
         module,
         loss,
@@ -93,6 +105,8 @@ def step(config: ConfigDict, module: nn.Module, optimizers: Mapping) -> Step:
         precision=config.precision,
         ema_decay=config.ema,
         remat=config.remat,
+        steps=steps,
+        **(game or {}),
     )
 
 

@@ -20,17 +20,31 @@ def make_step(
     precision: str = "float32",
     ema_decay: float = 0.0,
     remat: bool = False,
+    steps: int = 0,
 ) -> Step:
     """The supervised step; with paired optimizers each updates its own part of the parameters.
 
-    A step whose loss or gradient is not finite changes nothing but its counters.
+    Of a run of `steps`, the loss is told how much is over: `batch["progress"]`, 0 to 1. A step
+    whose loss or gradient is not finite changes nothing but its counters.
     """
+    forward = make_forward(module, precision=precision, remat=remat)
 
     def objective(params, state: TrainState, batch, key):
+        out, stats = forward(params, state, batch, key)
+        total, terms = loss(out, with_progress(batch, state, steps))
+        return total, (terms, stats)
+
+    return optimise(objective, optimizers, ema_decay)
+
+
+def make_forward(module: nn.Module, *, precision: str = "float32", remat: bool = False) -> Callable:
+    """`(params, state, batch, key) -> (out, batch_stats)` in training, with float32 outputs."""
+
+    def forward(params, state: TrainState, batch, key):
         params = cast(params, precision)
         variables = {"params": params, "batch_stats": state.batch_stats, **state.constants}
 
-        def forward(variables, inputs):
+        def run(variables, inputs):
             return module.apply(
                 variables,
                 inputs,
@@ -39,10 +53,20 @@ def make_step(
                 mutable=["batch_stats"],
             )
 
-        forward = jax.checkpoint(forward) if remat else forward
-        out, updates = forward(variables, cast(batch, precision))
-        total, terms = loss(cast(out, "float32"), batch)
-        return total, (terms, updates.get("batch_stats", state.batch_stats))
+        run = jax.checkpoint(run) if remat else run
+        out, updates = run(variables, cast(batch, precision))
+        return cast(out, "float32"), updates.get("batch_stats", state.batch_stats)
+
+    return forward
+
+
+def with_progress(batch: dict, state: TrainState, steps: int) -> dict:
+    """The batch, with how much of a run of `steps` is over, where that is known."""
+    return batch | {"progress": state.step / steps} if steps else batch
+
+
+def optimise(objective: Callable, optimizers: Mapping, ema_decay: float) -> Step:
+    """The step that lowers `objective(params, state, batch, key) -> (total, (terms, stats))`."""
 
     def step(state: TrainState, batch: dict, key: jax.Array):
         gradient = jax.value_and_grad(objective, has_aux=True)

@@ -1,0 +1,109 @@
+"""A network as a correction: it starts at the base estimate, and what it learns is its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from configs.common import TINY
+from hsisr_jax import models, resize
+from hsisr_jax.models.residual import (
+    BicubicResidual,
+    LeastSquaresResidual,
+    last_layer,
+    with_zeros,
+)
+
+BANDS, SCALE = 9, 2
+SPATIAL = [name for name in models.names() if name not in ("bicubic", "ssran")]
+
+
+def batch():
+    lr = jax.random.uniform(jax.random.key(0), (1, 8, 8, BANDS))
+    lms = resize.imresize(lr, SCALE)
+    return {"lr": lr, "lms": lms, "domain": jnp.zeros(1, jnp.int32)}
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+def test_every_network_starts_at_bicubic(name):
+    """All parameters but the last layer's at 0.01: a sum of theirs would show in the output."""
+    inputs = batch()
+    network = models.create(name, **{**TINY[name], "bands": BANDS, "scale": SCALE})
+    module = BicubicResidual(network)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(1), inputs, train=False))
+    variables = jax.tree.map(lambda x: jnp.full(x.shape, 0.01, x.dtype), dict(shapes))
+    variables.pop("intermediates", None)
+    params = module.zero_start(variables.pop("params"))
+    if "residual_gain" in params:
+        params["residual_gain"] *= 0
+    apply = jax.jit(lambda v: module.apply(v, inputs, train=False)["sr"])
+    np.testing.assert_allclose(apply({**variables, "params": params}), inputs["lms"], atol=1e-6)
+    changed = jax.tree.map(jnp.copy, params)
+    for x in with_gain_or_layer(changed, last_layer(network)):
+        x["bias" if "bias" in x else "residual_gain"] += 0.01
+    assert jnp.abs(apply({**variables, "params": changed}) - inputs["lms"]).max() > 1e-5
+
+
+def with_gain_or_layer(params, layer):
+    """The dict of parameters that holds what starts at zero."""
+    for name in layer.split("/") if layer else ():
+        params = params[name]
+    return [params]
+
+
+def test_names_of_parameters_stay_the_networks_own():
+    inputs = batch()
+    network = models.create("sspsr", bands=BANDS, scale=SCALE, **TINY["sspsr"])
+    plain = jax.eval_shape(lambda: network.init(jax.random.key(0), inputs, train=False))
+    wrapped = BicubicResidual(network)
+    own = jax.eval_shape(lambda: wrapped.init(jax.random.key(0), inputs, train=False))
+    assert jax.tree.structure(own["params"]) == jax.tree.structure(plain["params"])
+
+
+def test_a_network_of_ones_own_starts_behind_a_gain():
+    class Own(nn.Module):
+        @nn.compact
+        def __call__(self, batch, *, train=False):
+            return {"sr": nn.Dense(BANDS)(batch["lms"])}
+
+    module, inputs = BicubicResidual(Own()), batch()
+    variables = module.init(jax.random.key(0), inputs, train=False)
+    assert last_layer(module.network) is None
+    np.testing.assert_array_equal(module.apply(variables, inputs)["sr"], inputs["lms"])
+    gradient = jax.grad(lambda v: module.apply(v, inputs)["sr"].sum())(variables)
+    assert np.abs(gradient["params"]["residual_gain"]).min() > 0
+
+
+@pytest.mark.parametrize(
+    "options, layer",
+    [
+        ({}, "reconstruction/conv_last"),
+        ({"upsampler": "pixelshuffledirect"}, "reconstruction/conv_0"),
+        ({"upsampler": ""}, None),
+        ({"bands": 3}, None),
+    ],
+)
+def test_srformers_last_layer(options, layer):
+    assert last_layer(models.create("srformer", **options)) == layer
+
+
+@pytest.mark.parametrize("scale, layer", [(2, "stage_0/upsample"), (8, "stage_2/upsample")])
+def test_rcams_last_layer(scale, layer):
+    assert last_layer(models.create("rcam", scale=scale)) == layer
+
+
+def test_spectral_super_resolution_starts_at_the_linear_map():
+    msi = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3))
+    kernel = np.random.default_rng(0).random((3, 5))
+    module = LeastSquaresResidual(models.create("ssran", bands=5, msi_bands=3, features=8))
+    params = module.init(jax.random.key(1), {"msi": msi}, train=False)["params"]
+    params = module.zero_start(params, kernel, np.arange(5.0))
+    sr = module.apply({"params": params}, {"msi": msi}, train=False)["sr"]
+    np.testing.assert_allclose(sr, np.asarray(msi) @ kernel + np.arange(5.0), rtol=1e-5)
+
+
+def test_zeros_under_one_path_only():
+    params = {"a": {"b": jnp.ones(2), "bb": jnp.ones(2)}, "b": jnp.ones(2)}
+    zeroed = with_zeros(params, "a/b")
+    assert not zeroed["a"]["b"].any() and zeroed["a"]["bb"].all() and zeroed["b"].all()
