@@ -44,6 +44,9 @@ def run(argv: Sequence[str] | None = None) -> None:
         code = main(sys.argv if argv is None else argv)
     except UserError as error:
         code = _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

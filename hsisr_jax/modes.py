@@ -1,40 +1,47 @@
 """What each `--mode` does, once the flags are parsed."""
 
-import os
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from hsisr_jax import train
+from hsisr_jax import cluster, train
 from hsisr_jax.data import scenes
 from hsisr_jax.errors import UserError
-from hsisr_jax.training.hooks import Interrupted, Progress
+from hsisr_jax.training.hooks import Progress
+from hsisr_jax.training.stopping import Interrupted
 from hsisr_jax.training.workdir import read_config
 
 
 def call(mode: str, config: ConfigDict | None, options: flags.FlagValues) -> int:
     """Runs a mode; a stop by signal becomes its exit code."""
-    join_cluster(options)
+    cluster.join(options.coordinator, options.num_processes, options.process_id)
+    code = 0
     try:
         MODES[mode](config, options)
     except Interrupted as stop:
-        return stop.code
-    return 0
+        code = stop.code
+    except Exception as error:
+        if not cluster.several():
+            raise
+        code = _end_of_all(error)
+    if code and cluster.several():
+        cluster.leave(code)
+    return code
 
 
-def join_cluster(options: flags.FlagValues) -> None:
-    """Several processes: by flags, or as SLURM and Open MPI announce themselves."""
-    given = [options.coordinator, options.num_processes, options.process_id]
-    if any(x is not None for x in given):
-        if any(x is None for x in given):
-            raise UserError("give --coordinator, --num_processes and --process_id together")
-        jax.distributed.initialize(*given)
-    elif int(os.environ.get("SLURM_NTASKS", 1)) > 1 or "OMPI_MCA_orte_hnp_uri" in os.environ:
-        jax.distributed.initialize()
+def _end_of_all(error: Exception) -> int:
+    """An error of one process of several is told by it; the others end with it."""
+    told = error if isinstance(error, UserError) else cluster.lost(error)
+    if told is None:
+        traceback.print_exception(error)
+        return 1
+    print(f"error: {told}", file=sys.stderr, flush=True)
+    return 2
 
 
 def _train(config: ConfigDict | None, options: flags.FlagValues) -> None:

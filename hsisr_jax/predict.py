@@ -4,7 +4,9 @@ The scene is read, computed and written in bands of rows of overlapping tiles, s
 `inference.stream`; an interrupted run leaves `.partial` files and the same command continues them.
 """
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,18 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hsisr_jax import formats, mesh
+from hsisr_jax import formats, mesh, report
+from hsisr_jax.checkpoints import write_text
+from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneReader
 from hsisr_jax.inference import output as outputs
-from hsisr_jax.inference import survey, trained
+from hsisr_jax.inference import pairs, survey, trained
 from hsisr_jax.inference.ensemble import over_symmetries
 from hsisr_jax.inference.frontend import HALO, Frontend, weigh, window
 from hsisr_jax.inference.grid import Grid
 from hsisr_jax.inference.memory import Sizes, choose
 from hsisr_jax.inference.stream import Stream
 from hsisr_jax.inference.trained import Trained, of_stored
-from hsisr_jax.training.hooks import Interrupted, Progress, Signals
+from hsisr_jax.training.hooks import Progress
+from hsisr_jax.training.stopping import Interrupted, Signals
+from hsisr_jax.training.workdir import as_dict
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -225,3 +231,75 @@ def writer_units(normaliser, before: formats.SceneMeta, after: formats.SceneMeta
     """The normaliser for values stored with another scale and offset."""
     physical = trained.physical(normaliser, before.scale, before.offset)
     return of_stored(physical, after.scale, after.offset)
+
+
+def export(workdir: str | os.PathLike, output: str | os.PathLike) -> Path:
+    """The network as a `jax.export` artifact, weights and normalisation inside."""
+    from hsisr_jax.inference import export as exports
+
+    card, target = trained.load(workdir), Path(output)
+    variables, step = trained.weights(workdir, card)
+    facts = exports.write(target, card, variables)
+    print(f"{target}: {card.name} x{card.scale} of step {step}, {facts['free']}")
+    print(f"  {facts['input']}\n  -> {facts['output']}\n  on {', '.join(facts['platforms'])}")
+    return target
+
+
+def evaluate_pair(
+    config: Mapping, workdir: str | os.PathLike, input: str | None, reference: str | None
+) -> dict:
+    """Scores the network on one scene and the cube that it should become.
+
+    An input of the reference's own size is scored as it is: the estimate of another method.
+    Writes `<workdir>/pairs/<input's name>/`: scores, and a report with spectra and maps.
+    """
+    if not input or not reference:
+        raise UserError("to evaluate a pair of files give both --input and --reference")
+    card = trained.load(workdir)
+    folder = Path(workdir) / "pairs" / pairs.name_of(Path(input))
+    folder.mkdir(parents=True, exist_ok=True)
+    with formats.open_scene(input) as scene, formats.open_scene(reference) as truth:
+        cubes = _pair(card, Path(workdir), scene, truth, folder)
+        wavelengths = truth.meta.wavelengths
+    hr = cubes.pop("hr")
+    methods = {name: cube for name, cube in cubes.items() if name in ("test", "bicubic")}
+    ratio = config["eval"]["ratio"] or card.scale
+    results, hidden = pairs.score(Path(input).stem, hr, methods, ratio=ratio)
+    chosen = config["eval"]["protocol"]
+    facts = {"data_range": 1.0, "ratio": ratio, "pixels_left_out": hidden}
+    found = pairs.to_json(results, chosen, facts)
+    shown = {"hr": hr, "sr": cubes["test"]} | ({"lr": cubes["lr"]} if "lr" in cubes else {})
+    shown |= {"lms": cubes["bicubic"]} if "bicubic" in cubes else {}
+    results[chosen].kept[Path(input).stem] = pairs.kept(shown, wavelengths)
+    results[chosen].save_kept(folder / "eval")
+    for name, value in (("metrics", found), ("config", as_dict(config))):
+        write_text(folder / f"{name}.json", json.dumps(value, indent=1) + "\n")
+    write_text(folder / "metrics.csv", pairs.to_csv(results))
+    page = report.write([folder], folder / "report" / "index.html")
+    print(f"{pairs.tables(results, card.name)}\nreport: {page}")
+    return found
+
+
+def _pair(
+    card: Trained, workdir: Path, scene: SceneReader, truth: SceneReader, folder: Path
+) -> dict[str, np.ndarray]:
+    """`hr`, the estimate `test`, and where they are known `lr` and `bicubic`."""
+    normaliser = Normaliser(**card.domains[0]["normaliser"])
+    hr = pairs.seen(truth, normaliser)
+    as_it_is = (scene.height, scene.width, scene.bands) == hr.shape
+    if as_it_is:
+        return {"hr": hr, "test": pairs.seen(scene, normaliser)}
+    shape = scene.height * card.scale, scene.width * card.scale, card.bands
+    pairs.check_sizes(shape, hr.shape, truth.path)
+    estimate = folder / "estimate.npy"
+    job = Job(card, workdir, scene, Options(quicklook=False, normalise="model"))
+    job.run(estimate)
+    with formats.open_scene(estimate) as made:
+        cubes = {"hr": hr, "test": pairs.seen(made, Normaliser(**job.domain["normaliser"]))}
+    for path in (estimate, Path(f"{estimate}.json")):
+        path.unlink(missing_ok=True)
+    if not card.msi_bands:
+        lr = pairs.seen(scene, normaliser)
+        lr = lr if job.bands is None else lr @ job.bands
+        cubes |= {"lr": lr, "bicubic": pairs.bicubic(lr, card.scale)}
+    return cubes

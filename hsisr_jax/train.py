@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import jax
@@ -19,23 +19,27 @@ from hsisr_jax.inference import trained
 from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
 from hsisr_jax.training import optimizers, setup
-from hsisr_jax.training.hooks import Interrupted, MetricsLog, Progress, Signals
+from hsisr_jax.training.hooks import MetricsLog, Progress
 from hsisr_jax.training.state import COUNTERS, TrainState, from_trees, trees
+from hsisr_jax.training.stopping import Interrupted, Signals
 from hsisr_jax.training.trainer import Trainer
 from hsisr_jax.training.workdir import Workdir
 
 
 def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> dict:
     """Trains what is left to train, evaluates, writes the report; returns `metrics.json`."""
-    with Workdir(workdir, config) as folder:
-        run = Run(config)
-        folder.write_json(trained.FILE, trained.describe(config, run.data, run.module))
+    with Workdir(workdir, config) as folder, Signals() as signals:
+        with signals.at_once():
+            run = Run(config)
+            folder.write_json(trained.FILE, trained.describe(config, run.data, run.module))
         with run.checkpoints(folder.path) as checkpoints:
-            with Signals() as signals:
+            with signals.at_once():
                 state = run.start(checkpoints)
-                state = run.fit(state, checkpoints, folder.path, signals)
-            state = run.select(state, checkpoints)
-        return run.conclude(state, folder)
+            state = run.fit(state, checkpoints, folder.path, signals)
+            with signals.at_once():
+                state = run.select(state, checkpoints)
+        with signals.at_once():
+            return run.conclude(state, folder)
 
 
 def evaluate_only(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> dict:
@@ -70,11 +74,10 @@ class Run:
         self.seconds = 0.0
 
     def checkpoints(self, folder: Path) -> Checkpoints:
-        scored = self.config.eval_every and self.validation
         return Checkpoints(
             folder,
             keep=self.config.keep_checkpoints,
-            metric=self.config.select_metric if scored else "",
+            metric=self.config.select_metric if self.validation else "",
             higher_is_better=self.sign > 0,
             say=self.progress.say,
         )
@@ -146,17 +149,24 @@ class Run:
     ) -> TrainState:
         """Optimises to the last step; logs, validates and saves on the way."""
         start, began = int(state.step), time.monotonic()
-        stops = self.stops(start)
-        if not stops:
+        stops, owed = self.stops(start), self.owes_scores(start, checkpoints)
+        if not stops and not owed:
             return state
         progress = self.progress = Progress(self.steps, start, self.config.batch_size)
         progress.say(self.describe(state))
         patience = Patience(self.config.patience, self.sign, self.config.select_metric)
         with MetricsLog(folder, start) as log:
+            over = patience.was_over(log.earlier, start if owed else start + 1)
+            if owed and (scores := self.validate(log, start, state, signals)):
+                checkpoints.save(start, trees(state), scores)
+                over |= patience.is_over(scores)
+            if over or signals.received:
+                stops = []
             for stop, (source, n) in zip(stops, self.trainer.sources(start, stops)):
                 if stop == stops[0]:
                     progress.say("compiling the training step ...")
-                    progress.say(f"compiled in {self.trainer.compile(state, source):.1f} s")
+                    with signals.at_once():
+                        progress.say(f"compiled in {self.trainer.compile(state, source):.1f} s")
                     progress.restart_clock(start)
                 with self.profiled(stop == stops[-1]):
                     state, scalars = self.trainer.advance(state, source, n)
@@ -165,8 +175,8 @@ class Run:
                     self.check_streak(state, folder)
                 scores = None
                 if self.due(stop, self.config.eval_every) and self.validation:
-                    scores = self.validate(log, stop, state)
-                ending = signals.asked(stop) or patience.is_over(scores)
+                    scores = self.validate(log, stop, state, signals)
+                ending = signals.asked() or patience.is_over(scores)
                 if scores or ending or self.due(stop, self.config.checkpoint_every):
                     checkpoints.save(stop, trees(state), scores)
                 if ending:
@@ -177,6 +187,11 @@ class Run:
             progress.say(f"stopped at step {int(state.step)}: run the same command to resume")
             raise Interrupted(signals.received)
         return state
+
+    def owes_scores(self, step: int, checkpoints: Checkpoints) -> bool:
+        """Whether a stop came while the step that we resume at was being validated."""
+        due = step and self.validation and self.due(step, self.config.eval_every)
+        return bool(due) and not checkpoints.has_scores(step)
 
     def stops(self, start: int) -> list[int]:
         """Steps at which a dispatch ends: every few steps, and wherever something is due."""
@@ -232,14 +247,21 @@ class Run:
                 "config.optimizer.clip"
             )
 
-    def validate(self, log: MetricsLog, step: int, state: TrainState) -> dict[str, float]:
-        found = evaluate(self.apply, state.averaged, self.validation, self.recipe, self.protocol)
-        means = found.means("test")
-        log.write("eval", step, means)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        self.progress.say(f"step {step}: validation {shown}")
-        self.progress.restart_clock(step)
-        return means
+    def validate(
+        self, log: MetricsLog, step: int, state: TrainState, signals: Signals
+    ) -> dict[str, float] | None:
+        """Scores on the validation images; none when a signal ends it: the resumed run has them."""
+        with suppress(Interrupted), signals.at_once(nothing_to_save=False):
+            found = evaluate(
+                self.apply, state.averaged, self.validation, self.recipe, self.protocol
+            )
+            means = found.means("test")
+            log.write("eval", step, means)
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+            self.progress.say(f"step {step}: validation {shown}")
+            self.progress.restart_clock(step)
+            return means
+        return None
 
     def select(self, state: TrainState, checkpoints: Checkpoints) -> TrainState:
         """The last step, or the best one by `config.select_metric`."""
@@ -294,6 +316,11 @@ class Patience:
     def __init__(self, limit: int, sign: int, metric: str):
         self.limit, self.sign, self.metric = limit, sign, metric
         self.best, self.waited = -math.inf, 0
+
+    def was_over(self, rows: list[dict], end: int) -> bool:
+        """The same after the evaluations before step `end` of the run that is resumed."""
+        found = [row for row in rows if row["kind"] == "eval" and row["step"] < end]
+        return any([self.is_over(row) for row in found])
 
     def is_over(self, scores: dict[str, float] | None) -> bool:
         if scores is None:

@@ -1,115 +1,85 @@
-"""What a run says and how it stops: progress, metrics files, signals."""
+"""What a run says: progress, metrics files."""
 
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
-from hsisr_jax.checkpoints import disk_error
+from hsisr_jax.checkpoints import disk_error, write_text
 
 PLAIN_SECONDS = 30.0  # between progress lines where the output is not a terminal
 
 
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
-
-
-class Signals:
-    """SIGTERM, SIGINT and SIGUSR1 ask for a stop at the next step; a second SIGINT is at once."""
-
-    NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-
-    def __init__(self):
-        self.received: int | None = None
-        self._before: dict = {}
-
-    def __enter__(self) -> "Signals":
-        # with several processes JAX itself listens to SIGTERM, on every host
-        numbers = self.NUMBERS if jax.process_count() == 1 else self.NUMBERS[1:2]
-        try:
-            self._before = {n: signal.signal(n, self._handle) for n in numbers}
-        except ValueError:  # not the main thread: the caller deals with signals
-            self._before = {}
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def asked(self, step: int) -> bool:
-        """Whether to stop after this step; several processes agree on it."""
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
-            if multihost_utils.reached_preemption_sync_point(step):
-                self.received = self.received or int(signal.SIGTERM)
-        return self.received is not None
-
-    def _handle(self, number: int, _frame) -> None:
-        if number == signal.SIGINT and self.received == signal.SIGINT:
-            os._exit(130)
-        self.received = number
-        print(f"\n{signal.Signals(number).name}: saving ...", file=sys.stderr, flush=True)
-
-
 class MetricsLog:
-    """`metrics.jsonl` and TensorBoard events, from the first process only."""
+    """`metrics.jsonl` and TensorBoard events, written by the first process only.
+
+    `earlier` are the rows of the run that is resumed. Events are written here and now: a writing
+    thread would take a full disk with it, and leave the run waiting for ever.
+    """
 
     def __init__(self, workdir: Path, start_step: int):
+        self.path = workdir / "metrics.jsonl"
+        self.earlier = _rows_until(self.path, start_step)
         self._active = jax.process_index() == 0
         if not self._active:
             return
-        from tensorboardX import SummaryWriter
-
-        self._path = workdir / "metrics.jsonl"
-        _drop_rows_after(self._path, start_step)
-        self._file = self._path.open("a")
-        self._events = SummaryWriter(str(workdir), max_queue=20, flush_secs=30)
+        with self._on_disk():
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.earlier))
+            self._file = self.path.open("a")
+            self._events = EventsWriter(str(workdir / "events"), f".{os.getpid()}")
+            restart = SessionLog(status=SessionLog.START)  # later events of older files are void
+            self._event(start_step, session_log=restart)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         if not self._active:
             return
-        try:
+        with self._on_disk():
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._event(step, summary=scalar(f"{kind}/{name}", value))
+            self._events.flush()
+
+    def _event(self, step: int, **content) -> None:
+        self._events.write_event(Event(wall_time=time.time(), step=step, **content))
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise disk_error(self._path, error) from error
-        for name, value in values.items():
-            if isinstance(value, (int, float)):
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+            raise disk_error(self.path, error) from error
 
     def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(self, *_) -> None:
         if self._active:
-            self._file.close()
-            self._events.close()
+            for file in (self._file, self._events):
+                with suppress(OSError):  # a full disk was told of when a row was written
+                    file.close()
 
 
-def _drop_rows_after(path: Path, step: int) -> None:
+def _rows_until(path: Path, step: int) -> list[dict]:
     """A resumed run repeats the steps after its checkpoint: their old rows go."""
-    if not path.exists():
-        return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
+            row = json.loads(line)
+            if row["step"] <= step:
+                kept.append(row)
         except (ValueError, KeyError, TypeError):
             continue  # the half line of a killed process
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(line + "\n" for line in kept))
-    partial.replace(path)
+    return kept
 
 
 class Progress:
