@@ -8,7 +8,6 @@ output. Counted on the traced program, loops times their length; nothing is comp
 """
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -17,35 +16,7 @@ import jax
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hsisr_jax import models  # noqa: E402
-
-
-def count(jaxpr) -> float:
-    """Operations of a traced program, its loops and calls included."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        name, params = equation.primitive.name, equation.params
-        size = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
-        if name == "dot_general":
-            (contracted, _), _ = params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            total += 2 * size * math.prod(shape[axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
-            features = kernel[params["dimension_numbers"].rhs_spec[0]]
-            total += 2 * size * math.prod(kernel) / features
-        else:
-            times = params.get("length", 1) if name == "scan" else 1
-            total += times * sum(count(inner) for inner in programs(params))
-    return total
-
-
-def programs(params: dict):
-    """The programs that an operation calls; of the branches of a condition, the first."""
-    for key, value in params.items():
-        value = value[0] if key == "branches" else value
-        value = getattr(value, "jaxpr", value)
-        if hasattr(value, "eqns"):
-            yield value
+from hsisr_jax.inference.cost import count  # noqa: E402
 
 
 def describe(name: str, size: int) -> tuple[int, float, int]:

@@ -23,6 +23,7 @@ from hsisr_jax.errors import UserError
 # block of output pixels is made from its own short window of the input.
 DENSE_UP_TO = 128
 BLOCK = 32
+MARGIN = 4  # pixels beyond the border that enlarging by a whole factor looks at, at most
 
 # Where each output pixel of an axis reads, and how much of it: two arrays `[out, taps]`.
 Taps = tuple[np.ndarray, np.ndarray]
@@ -38,6 +39,8 @@ def imresize(x: jax.Array, scale: float) -> jax.Array:
     x = _cube(x)
     if not 0 < scale < math.inf:
         raise UserError(f"the scale of a resize is a positive number, not {scale}")
+    if _symbolic(x) and scale == int(scale):
+        return _separable(x, *[_Phases(_matlab_taps, int(scale), "symmetric", float(scale))] * 2)
     rows, columns = (_plan(_matlab_taps, n, float(scale)) for n in x.shape[-3:-1])
     return _separable(x, rows, columns)
 
@@ -49,8 +52,14 @@ def interpolate(
     x = _cube(x)
     if method not in _TORCH_KERNELS:
         raise UserError(f"unknown method {method!r}; known: {', '.join(_TORCH_KERNELS)}")
-    if len(size) != 2 or min(size) < 1:
+    if len(size) != 2 or size[0] < 1 or size[1] < 1:
         raise UserError(f"the size to interpolate to is two positive numbers, not {size}")
+    if _symbolic(x) and not align_corners:
+        factors = [out // n for out, n in zip(size, x.shape[-3:-1])]
+        if all(isinstance(factor, int) for factor in factors):
+            return _separable(
+                x, *(_Phases(_torch_phase_taps, f, "edge", f, method) for f in factors)
+            )
     rows, columns = (
         _plan(_torch_taps, n, int(out), method, align_corners)
         for n, out in zip(x.shape[-3:-1], size)
@@ -70,13 +79,19 @@ def _cube(x: jax.Array) -> jax.Array:
     return x
 
 
-def _separable(x: jax.Array, rows: "_Plan", columns: "_Plan") -> jax.Array:
+def _symbolic(x: jax.Array) -> bool:
+    """Whether it is being exported for images of any size."""
+    return not all(isinstance(n, int) for n in x.shape[-3:-1])
+
+
+def _separable(x: jax.Array, rows: "_Axis", columns: "_Axis") -> jax.Array:
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
     work = dtype if dtype == jnp.float64 else jnp.float32
     *lead, h, w, c = x.shape
     x = rows(x.astype(work).reshape(-1, h, w * c))  # p H wc
+    tall = x.shape[1]
     x = columns(x.reshape(-1, w, c))  # pH W c
-    return x.reshape(*lead, rows.out, columns.out, c).astype(dtype)
+    return x.reshape(*lead, tall, x.shape[1], c).astype(dtype)
 
 
 # -- where the taps are --------------------------------------------------------------------------
@@ -165,7 +180,40 @@ class _Plan:
         if self.windows is None:
             return _batched(matrix, x)
         y = _batched(matrix, jnp.take(x, self.windows, axis=1))  # p k o q
-        return y.reshape(len(x), -1, x.shape[-1])[:, : self.out]
+        return y.reshape(x.shape[0], -1, x.shape[-1])[:, : self.out]
+
+
+class _Phases:
+    """Enlarging an axis of any length by a whole factor: every factor-th output pixel has the same
+    taps. Slower than a `_Plan`; for export, where the length is not known."""
+
+    def __init__(self, rule: Callable[..., Taps], factor: int, border: str, *options):
+        n = 4 * MARGIN  # of a middle pixel, far from the borders
+        index, weight = rule(n, *options)
+        middle = slice(n // 2 * factor, (n // 2 + 1) * factor)
+        self.offsets, self.weights = index[middle] - n // 2, weight[middle]  # f taps
+        self.factor, self.border = factor, border
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        p, n, q = x.shape
+        x = jnp.pad(x, ((0, 0), (MARGIN, MARGIN), (0, 0)), mode=self.border)
+
+        def phase(offsets: np.ndarray, weights: np.ndarray) -> jax.Array:
+            return sum(
+                x[:, MARGIN + o : MARGIN + o + n] * weight
+                for o, weight in zip(offsets.tolist(), weights.tolist())
+                if weight
+            )
+
+        phases = [phase(o, w) for o, w in zip(self.offsets, self.weights)]
+        return jnp.stack(phases, 2).reshape(p, n * self.factor, q)
+
+
+_Axis = _Plan | _Phases
+
+
+def _torch_phase_taps(n: int, factor: int, method: str) -> Taps:
+    return _torch_taps(n, n * factor, method, False)
 
 
 @lru_cache(maxsize=256)
@@ -179,5 +227,5 @@ def _batched(matrix: jax.Array, x: jax.Array) -> jax.Array:
     The repeated form is a batched product, up to three times as fast on a CPU as one contraction
     over (o n, p n q), which XLA surrounds with transpositions of the whole image.
     """
-    matrix = jnp.broadcast_to(matrix, (len(x), *matrix.shape))
+    matrix = jnp.broadcast_to(matrix, (x.shape[0], *matrix.shape))
     return jnp.matmul(matrix, x, precision=jax.lax.Precision.HIGHEST)

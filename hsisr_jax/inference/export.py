@@ -1,0 +1,94 @@
+"""A trained network as one file that needs JAX alone: StableHLO with the weights inside.
+
+The exported function maps a cube of physical values, `b h w c` float32, to the super-resolved cube
+in the same units: the normalisation and the bicubic upsampling are part of it. Sizes are free where
+the network's code does not depend on them, else the batch alone is, else nothing is.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax import export as jax_export
+
+from hsisr_jax import resize
+from hsisr_jax.checkpoints import disk_error, write_text
+from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.errors import UserError
+from hsisr_jax.inference.trained import Trained
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+SMALLEST = 8  # pixels on a side that an export of free size accepts
+
+
+def physical_function(card: Trained, variables: dict) -> Callable[[jax.Array], jax.Array]:
+    """The network between physical units."""
+    module = card.module()
+    normaliser = Normaliser(**card.domains[0]["normaliser"])
+
+    def super_resolve(cube: jax.Array) -> jax.Array:
+        seen = normaliser.apply(cube)
+        if card.msi_bands:
+            batch = {"msi": seen}
+        else:
+            batch = {"lr": seen, "lms": resize.imresize(seen, card.scale)}
+        return normaliser.invert(module.apply(variables, batch, train=False)["sr"])
+
+    return super_resolve
+
+
+def shapes(card: Trained) -> list[tuple]:
+    """What to try, the freest first."""
+    side = max(card.tile, SMALLEST)
+    free = jax_export.symbolic_shape(
+        "b, h, w", constraints=[f"h >= {SMALLEST}", f"w >= {SMALLEST}"]
+    )
+    (batch,) = jax_export.symbolic_shape("b")
+    return [free, (batch, side, side), (1, side, side)]
+
+
+def export(card: Trained, variables: dict) -> tuple[jax_export.Exported, str]:
+    """The artifact, and which of its sizes are free."""
+    function = jax.jit(physical_function(card, variables))
+    freedom = ("any batch and size", "any batch", "no size is free")
+    failure: Exception | None = None
+    for shape, text in zip(shapes(card), freedom):
+        cube = jax.ShapeDtypeStruct((*shape, card.inputs), jnp.float32)
+        try:
+            function.trace(cube)
+        except Exception as error:  # JAX has many ways to say that a size must be known
+            failure = error
+            continue
+        for platforms in (PLATFORMS, None):
+            try:
+                return jax_export.export(function, platforms=platforms)(cube), text
+            except Exception as error:  # a part that is not made for every platform
+                failure = error
+    raise UserError(f"{card.name} cannot be exported: {failure}")
+
+
+def write(path: Path, card: Trained, variables: dict) -> dict:
+    """The artifact, and `<path>.json` that describes it; returns the description."""
+    exported, free = export(card, variables)
+    facts = {
+        "network": card.network,
+        "wrapper": card.wrapper,
+        "input": f"{exported.in_avals[0].str_short()}: physical values, channels last",
+        "output": f"{exported.out_avals[0].str_short()}: the same units",
+        "free": free,
+        "scale": card.scale,
+        "wavelengths": card.domains[0]["wavelengths"],
+        "normaliser": card.domains[0]["normaliser"],
+        "platforms": list(exported.platforms),
+        "jax": jax.__version__,
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(exported.serialize())
+        partial.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    write_text(path.with_name(f"{path.name}.json"), json.dumps(facts, indent=1) + "\n")
+    return facts
