@@ -30,9 +30,11 @@ class AdversarialSNLSR(SNLSR):
         out = self._super_resolve(batch["lr"])
         strength = batch.get("reversal", self.reversal)
         abundance = reverse_gradient(out["abundance"], strength)
-        return {**out, "domain_logits": self._discriminator()(abundance, train=train)}
+        return {**out, "domain_logits": self.make_discriminator()(abundance, train=train)}
 
-    def _discriminator(self) -> nn.Module:
+    @nn.nowrap
+    def make_discriminator(self) -> nn.Module:
+        """The discriminator, which outside of a call can be applied on its own."""
         kind = self.discriminator
         if isinstance(kind, nn.Module):
             return kind

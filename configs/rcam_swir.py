@@ -1,0 +1,22 @@
+"""RCAM x4 trained in SWIR1 alone and tested in SWIR2.
+
+Paper: the progressive network that A-SNLSR (RMA, 2025) compares with.
+Command: python main.py --config=configs/rcam_swir.py --workdir=runs/rcam_swir
+Time: hours on 2 CPU cores; the authors report 7 minutes on a GPU.
+Expected: PSNR 33.20, SSIM 0.78, ERGAS 0.821, SAM 5.271, RMSE 0.022 on SWIR2 (published, mean of 10
+runs); not reproduced here: the tiles must be fetched by hand.
+
+As published, the targets of the stage halfway are neither logarithms nor normalised.
+"""
+
+from configs import common
+
+
+def get_config(arg: str | None = None):
+    config = common.base()
+    config.scale, smoke = common.parse(arg, scale=4, scales=(4,))
+    common.swir(config, "rcam")
+    config.model.bicubic_skip = True
+    config.loss = {"name": "rcam"}
+    config.data.degradation.intermediate = True
+    return common.smoke(config) if smoke else config

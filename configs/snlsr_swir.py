@@ -1,0 +1,24 @@
+"""SNLSR x4 trained in SWIR1 alone and tested in SWIR2: what A-SNLSR adapts, without adaptation.
+
+Paper: Hu et al., "Exploring the spectral prior for hyperspectral image super-resolution", IEEE TIP
+33, 2024, as the baseline of A-SNLSR (RMA, 2025).
+Command: python main.py --config=configs/snlsr_swir.py --workdir=runs/snlsr_swir
+Time: hours on 2 CPU cores; the authors report 16 minutes on a GPU.
+Expected: PSNR 31.99, SSIM 0.78, ERGAS 0.915, SAM 5.213, RMSE 0.025 on SWIR2 (published, mean of 10
+runs); not reproduced here: the tiles must be fetched by hand.
+
+As published, encoder and endmembers stay at their random first values (`pretrain` is off there).
+`--config.optimizer.freeze='()'` trains them, which is the fair comparison and the pre-training
+stage; `--config.init_from=` a run of that trains the rest behind a frozen unmixing.
+"""
+
+from configs import common
+
+
+def get_config(arg: str | None = None):
+    config = common.base()
+    config.scale, smoke = common.parse(arg, scale=4, scales=(4,))
+    common.swir(config, "snlsr")
+    config.loss = {"name": "snlsr"}
+    config.optimizer.freeze = ("encoder", "endmembers")  # `pretrain` off
+    return common.smoke(config) if smoke else config

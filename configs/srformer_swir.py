@@ -1,0 +1,19 @@
+"""SRFormer x4 trained in SWIR1 alone and tested in SWIR2.
+
+Paper: Zhou et al., "SRFormer: permuted self-attention for single image super-resolution", ICCV,
+2023, as the baseline of A-SNLSR (RMA, 2025).
+Command: python main.py --config=configs/srformer_swir.py --workdir=runs/srformer_swir
+Time: hours on 2 CPU cores; the authors report 12 minutes on a GPU.
+Expected: PSNR 33.33, SSIM 0.79, ERGAS 0.791, SAM 5.328, RMSE 0.022 on SWIR2 (published, mean of 10
+runs); not reproduced here: the tiles must be fetched by hand.
+"""
+
+from configs import common
+
+
+def get_config(arg: str | None = None):
+    config = common.base()
+    config.scale, smoke = common.parse(arg, scale=4, scales=(4,))
+    common.swir(config, "srformer")
+    config.model.bicubic_skip = True
+    return common.smoke(config) if smoke else config
