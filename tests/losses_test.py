@@ -241,3 +241,27 @@ def test_error_on_other_sizes(made):
 
 def test_every_loss_name_is_tested_here():
     assert set(losses.names()) == {"l1", "mse", "hybrid", "snlsr", "asnlsr", "rcam", "weighted"}
+
+
+def test_a_weight_can_change_on_the_way(made):
+    out, batch = made
+    loss = losses.create("weighted", l1=1.0, spectral_angle=(0.4, 0.0))
+    for progress, weight in ((0.0, 0.4), (0.75, 0.1), (1.0, 0.0)):
+        total, terms = loss(out, {**batch, "progress": progress})
+        np.testing.assert_allclose(total, terms["l1"] + weight * terms["spectral_angle"], rtol=1e-6)
+    with pytest.raises(UserError, match="progress"):
+        loss(out, batch)
+    with pytest.raises(UserError, match="a pair"):
+        losses.create("weighted", l1=(1.0, 2.0, 3.0))
+
+
+def test_consistency_sees_what_is_wrong_at_low_resolution_alone(made):
+    """A checkerboard, which no sensor of half the resolution sees, and an offset, which all see."""
+    _, batch = made
+    rows, columns = np.indices((8, 4))
+    checkers = jnp.asarray(np.where((rows + columns) % 2, 0.1, -0.1)[None, ..., None], jnp.float32)
+    loss = losses.create("weighted", consistency=1.0)
+    hidden = loss({"sr": batch["hr"] + checkers}, batch)[0]
+    seen = loss({"sr": batch["hr"] + 0.1}, batch)[0]
+    assert hidden < 0.01
+    np.testing.assert_allclose(seen, 0.1, rtol=1e-4)

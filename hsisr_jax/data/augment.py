@@ -60,7 +60,9 @@ def zoom(most: float = 1.5, shift: float = 0.5) -> Augmentation:
         factor, move = jax.random.split(key)
         scale = 1 / jax.random.uniform(factor, (len(hr), 1), jnp.float32, 1.0, most)  # b 1
         offset = jax.random.uniform(move, (len(hr), 2), jnp.float32, -shift, shift)
-        offset += size / 2 - scale * (size / 2 + np.array(pad))  # b 2: the centre stays
+        offset += (size / 2)[None] - scale * (size / 2 + np.array(pad))[
+            None
+        ]  # b 2: about the centre
 
         def one(image: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
             shape = (*hr.shape[1:3], image.shape[-1])

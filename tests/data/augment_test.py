@@ -1,0 +1,76 @@
+"""Augmentations: what each changes, and what it must not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hsisr_jax.data import augment
+from hsisr_jax.errors import UserError
+
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(scope="module")
+def hr():
+    return jnp.asarray(np.random.default_rng(0).uniform(0.1, 1, (4, 16, 12, 5)), jnp.float32)
+
+
+def test_gain_scales_whole_samples(hr):
+    ratio = np.asarray(augment.create("gain", spread=0.2)(hr, KEY) / hr)
+    per_sample = ratio[:, :1, :1, :1]
+    np.testing.assert_allclose(ratio, np.broadcast_to(per_sample, ratio.shape), rtol=1e-5)
+    assert (abs(per_sample - 1) <= 0.2).all() and len(np.unique(per_sample.round(5))) == 4
+
+
+def test_band_gain_is_one_factor_a_band(hr):
+    ratio = np.asarray(augment.create("band_gain", spread=0.05)(hr, KEY) / hr)
+    per_band = ratio[:, :1, :1]
+    np.testing.assert_allclose(ratio, np.broadcast_to(per_band, ratio.shape), rtol=1e-5)
+    assert 0.01 < per_band.std() < 0.1
+
+
+def test_mix_is_a_convex_sum_of_neighbours(hr):
+    mixed = np.asarray(augment.create("mix", share=1.0)(hr, KEY))
+    hr = np.asarray(hr)
+    other = np.roll(hr, 1, 0)
+    part = ((mixed - hr) * (other - hr)).sum((1, 2, 3)) / np.square(other - hr).sum((1, 2, 3))
+    np.testing.assert_allclose(mixed, hr + part[:, None, None, None] * (other - hr), atol=1e-5)
+    assert (part >= 0).all() and (part <= 0.501).all()
+    np.testing.assert_array_equal(augment.create("mix", share=0.0)(jnp.asarray(hr), KEY), hr)
+
+
+def test_zoom_of_one_without_shift_changes_nothing(hr):
+    np.testing.assert_allclose(augment.create("zoom", most=1.0, shift=0.0)(hr, KEY), hr, atol=1e-5)
+
+
+def test_zoom_keeps_spectra_in_their_span_and_brightness():
+    """Each band is resampled by the same weights: a scene of one spectrum keeps that spectrum."""
+    shape = jnp.asarray(np.random.default_rng(1).random((3, 16, 16, 1)), jnp.float32)
+    spectrum = jnp.array([0.2, 0.5, 0.9])
+    seen = np.asarray(augment.create("zoom", most=2.0)(shape * spectrum[None, None, None], KEY))
+    np.testing.assert_allclose(seen / seen[..., :1], np.broadcast_to(spectrum / 0.2, seen.shape),
+                               rtol=1e-3)  # fmt: skip
+    flat = augment.create("zoom", most=2.0)(jnp.full((2, 16, 16, 3), 0.4), KEY)
+    np.testing.assert_allclose(flat, 0.4, rtol=1e-4)
+
+
+def test_zoom_shrinks_about_the_centre():
+    """A smooth blob seen from twice as far is close to the antialiased half of it."""
+    i, j = np.indices((32, 32)) - 15.5
+    blob = jnp.asarray(np.exp(-(i**2 + j**2) / 60), jnp.float32)[None, ..., None]
+    widths = []
+    for most in (1.0, 1.999):
+        seen = np.asarray(augment.create("zoom", most=most, shift=0.0)(blob, KEY))[0, ..., 0]
+        widths.append(np.sqrt((seen * (i**2 + j**2)).sum() / seen.sum()))
+        np.testing.assert_allclose((seen * i).sum() / seen.sum(), 0, atol=0.05)
+    assert 0.5 * widths[0] < widths[1] < widths[0]
+
+
+def test_unknown_names_and_options_are_named():
+    with pytest.raises(UserError, match="known are"):
+        augment.create("blur")
+    with pytest.raises(UserError, match="config.data.augmentations.gain"):
+        augment.create("gain", amount=1)
+    with pytest.raises(UserError, match="zoom"):
+        augment.create("zoom", most=0.5)
