@@ -46,6 +46,10 @@ SMALL = {  # our network [- variant] -> (its options, low-resolution size)
         },
         (2, 5, 3),
     ),
+    "snlsr": (
+        {"bands": 4, "scale": 4, "features": 8, "materials": 4, "bicubic_skip": True},
+        (2, 15, 16),
+    ),
     "esrt": ({"bands": 4, "scale": 2, "bicubic_skip": True}, (2, 5, 3)),
     "srformer": (
         {
@@ -176,7 +180,27 @@ def _srformer(root: Path, options: dict, size):
     return net, lambda batch: net(batch["lr"])
 
 
+def _snlsr(root: Path, options: dict, size):
+    sys.path.insert(0, str(root / "A-SNLSR" / "src"))
+    for package in ("pytorch_revgrad", "torchmetrics", "torchmetrics.image"):
+        sys.modules.setdefault(package, mock.MagicMock())  # imported there, not used by this one
+    from a_snlsr.models.sisr import SNLSR
+
+    net = SNLSR(
+        options["bands"],
+        size[2],
+        size[1],
+        options["features"],
+        options["materials"],
+        options["scale"],
+        bicubic_skip=options["bicubic_skip"],
+        pretrain=True,
+    )
+    return net, lambda batch: net(batch["lr"])[0]
+
+
 ORIGINALS = {
+    "snlsr": _snlsr,
     "srlsgat": _srlsgat,
     "esrt": _esrt,
     "srformer": _srformer,

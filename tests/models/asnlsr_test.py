@@ -9,7 +9,7 @@ import pytest
 from golden import Case, cases, channels_last
 from snlsr_golden import SOWN
 
-from hsisr_jax import losses, models
+from hsisr_jax import losses, models, port
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.adversarial import DISCRIMINATORS, reverse_gradient
 from hsisr_jax.port import asnlsr as table
@@ -101,7 +101,8 @@ def tiny():
         "domain": jnp.array([0, 1]),
     }
     module = models.create("asnlsr", **TINY)
-    variables = jax.jit(lambda: module.init(jax.random.key(0), batch))()
+    variables = port.from_torch(module, parity.made_up_weights(module, batch), batch)
+    variables = {k: variables[k] for k in ("params", "batch_stats")}
     loss = losses.create("weighted", domain_cross_entropy=1.0)
 
     @jax.jit

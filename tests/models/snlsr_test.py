@@ -6,6 +6,7 @@ import numpy as np
 import parity
 import pytest
 from golden import Case, cases
+from small_golden import check_small
 from snlsr_golden import SOWN
 
 from hsisr_jax import losses, models, port
@@ -27,6 +28,10 @@ def test_equals_the_published_code(path):
     weight = Case(path).config["constructor"].get("weight_spectral_loss", 0.1)
     loss = losses.create("snlsr", spectral_weight=weight)
     parity.run_case(path, loss, terms=TERMS, intermediates=SOWN)
+
+
+def test_equals_stored_numbers():
+    check_small("snlsr")
 
 
 @pytest.fixture(scope="module")
