@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hsisr_jax.data.builder import (
 from hsisr_jax.formats import SceneMeta
 
 NEGATIVE = ("error", "keep", "clip")
+PATCH = 32
 
 
 def _open(path: Path, variable: str | None, stack: ExitStack):
@@ -46,7 +48,7 @@ def _config(
     axis: str = "cols",
     multiple: int = 8,
     regions: list | None = None,
-    patch: int = 32,
+    patch: int | None = None,
     stride: int = 8,
     bands: tuple[int, int] | None = None,
     normaliser: str = "max_of_scene",
@@ -62,7 +64,8 @@ def _config(
 
     `regions` are lists of role, first row, end row, first column, end column (of the first scene)
     and replace `fractions`. `negative` and `fill` say what becomes of negative values, and of NaN
-    and no-data values; `validation_patches` is a share of the training patches to set aside.
+    and no-data values; without a `patch` it is 32 pixels, or less where the training region is
+    smaller; `validation_patches` is a share of the training patches to set aside.
     """
     options = {k: v for k, v in locals().items() if v is not None}
     paths = [Path(p).expanduser() for p in ([path] if isinstance(path, str | Path) else path)]
@@ -83,7 +86,7 @@ def _config(
             Region(names[0], (r[1], r[2]), (r[3], r[4]), str(r[0])) for r in regions or ()
         ),
         rule=None if regions else Fractions(*fractions, axis=axis, multiple=multiple),
-        patch=patch,
+        patch=patch or PATCH,
         stride=stride,
         bands=tuple(bands) if bands else None,
         normaliser=Normaliser(normaliser, dict(normaliser_args or {})),
@@ -184,7 +187,10 @@ class Builder(SceneBuilder):
         split = super().define(raws, files)
         if not {"train", "test"} <= {region.role for region in split.regions}:
             raise UserError("a split needs training and test regions; give both in the options")
-        return split
+        if "patch" in self.builder_config.options:
+            return split
+        side = min(min(region.shape) for region in split.role("train"))
+        return replace(split, patch=min(PATCH, max(side // 8 * 8, 1)))
 
 
 def _plain(value: Any) -> Any:
