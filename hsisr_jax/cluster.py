@@ -5,12 +5,14 @@ another is gone; on CPUs its next collective operation fails at once.
 """
 
 import os
+import re
 import sys
 
 import jax
 
 from hsisr_jax.errors import UserError
 
+NETWORK = r"gloo|nccl|connection (reset|closed|refused)|heartbeat|coordination service"
 HEARTBEAT = 60  # seconds of silence after which a process counts as lost
 
 
@@ -81,7 +83,8 @@ def several() -> bool:
 
 def lost(error: BaseException) -> UserError | None:
     """What to tell the user if the error is another process's end."""
-    if not several() or not isinstance(error, jax.errors.JaxRuntimeError):
+    runtime = isinstance(error, jax.errors.JaxRuntimeError)
+    if not several() or not (runtime or re.search(NETWORK, str(error), re.IGNORECASE)):
         return None
     return UserError(
         f"process {jax.process_index()}: another process of this run has ended, or cannot be "

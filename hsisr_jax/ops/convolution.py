@@ -4,17 +4,22 @@ XLA's CPU backend hands a convolution to its fast library only when the dimensio
 plain NHWC/HWIO/NHWC ones, and inside a loop it never rewrites the others into that form: the
 gradients that autodiff makes are then about 100 times slower. Here both gradients are written as
 plain convolutions of explicitly transposed arrays, and the weight gradient is summed over a few
-images at a time, which stays in cache. Elsewhere (GPU, TPU) autodiff's own form is kept.
+images at a time, which stays in cache; that of wide 3x3 layers takes Winograd's form. Elsewhere
+(GPU, TPU) autodiff's own form is kept.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from hsisr_jax.ops import winograd
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+WINOGRAD = 64  # channels, of which a product must have so many that it outweighs the transforms
 
 
 def convolve(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Pads) -> jax.Array:
@@ -70,6 +75,13 @@ def _input_gradient(dy: jax.Array, kernel: jax.Array, shape, padding: Pads) -> j
 
 
 def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pads) -> jax.Array:
+    kh, kw, inputs, outputs = kernel.shape
+    if (
+        (kh, kw) == (3, 3)
+        and min(inputs, outputs) >= WINOGRAD
+        and dy.shape[1:3] == _dense(x, padding)
+    ):
+        return _in_chunks(partial(winograd.weight_gradient, padding=padding), x, dy, kernel)
     pads = tuple(
         (low, kernel.shape[axis] - 1 + dy.shape[axis + 1] - x.shape[axis + 1] - low)
         for axis, (low, _) in enumerate(padding)
@@ -79,17 +91,27 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pa
         grad = _plain(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), 1, pads)
         return grad.transpose(1, 2, 0, 3)  # kh kw i o
 
+    return _in_chunks(of_images, x, dy, kernel)
+
+
+def _dense(x: jax.Array, padding: Pads) -> tuple[int, ...]:
+    """Height and width of the output of a 3x3 convolution of stride 1."""
+    return tuple(n + sum(pads) - 2 for n, pads in zip(x.shape[1:3], padding))
+
+
+def _in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The sum over a few images at a time."""
     size = _chunk(x.shape[0])
     if size == x.shape[0]:
-        return of_images(x, dy)
+        return gradient(x, dy)
     chunks = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), (x, dy))
     start = jnp.zeros(kernel.shape, kernel.dtype)
-    return lax.scan(lambda total, pair: (total + of_images(*pair), None), start, chunks)[0]
+    return lax.scan(lambda total, pair: (total + gradient(*pair), None), start, chunks)[0]
 
 
 def _chunk(batch: int) -> int:
-    """Images per chunk: the largest of 4, 3, 2 that divides the batch, else all of it."""
-    return next((n for n in (4, 3, 2) if batch % n == 0), batch)
+    """Images per chunk: the first of 2, 3, 5 that divides the batch, else one."""
+    return next((n for n in (2, 3, 5) if batch % n == 0), 1)
 
 
 def convolve_transposed(

@@ -1,0 +1,213 @@
+"""The networks as the benchmarks run them: at full size or small, training and inference.
+
+A training step is the library's own (`training.make_step`): forward pass, the paper's loss, its
+gradients, Adam, the check for numbers that are not finite. Inputs are noise: no time here depends
+on their values.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hsisr_jax import losses, mesh, models  # noqa: E402
+from hsisr_jax.training import make_step, optimizers  # noqa: E402
+from hsisr_jax.training import state as states  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, what it trains with, and on how much."""
+
+    name: str
+    batch: int
+    size: int  # low-resolution pixels a side
+    loss: str = "l1"
+    options: dict[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
+
+    @cached_property
+    def module(self):
+        return models.create(self.name, **self.options)
+
+    @property
+    def scale(self) -> int:
+        return getattr(self.module, "scale", 1)
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of a batch."""
+        return self.batch * (self.size * self.scale) ** 2
+
+    def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of what the network reads, and of the target."""
+        module, b, n, high = self.module, self.batch, self.size, self.size * self.scale
+        bands = getattr(module, "bands", 31)
+        shapes = {"hr": (b, high, high, bands)}
+        if hasattr(module, "msi_bands"):
+            shapes["msi"] = (b, n, n, module.msi_bands)
+        else:
+            shapes |= {"lr": (b, n, n, bands), "lms": shapes["hr"]}
+        batch = {k: jax.ShapeDtypeStruct(shape, "float32") for k, shape in shapes.items()}
+        if self.name == "asnlsr":
+            batch["domain"] = jax.ShapeDtypeStruct((b,), "int32")
+        for factor in (2, 4) if self.name == "rcam" else ():
+            side = high // factor
+            batch[f"lr_div{factor}"] = jax.ShapeDtypeStruct((b, side, side, bands), "float32")
+        return batch
+
+    def batch_of_noise(self) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(0)
+        return {
+            k: rng.uniform(0.1, 1, x.shape).astype(x.dtype) if x.ndim > 1
+            else np.arange(x.shape[0], dtype=x.dtype) % 2
+            for k, x in self.inputs().items()
+        }  # fmt: skip
+
+
+FULL = {
+    "srlsgat": Case("srlsgat", 16, 32, "hybrid"),
+    "sspsr": Case("sspsr", 32, 16, "hybrid"),
+    "ssran": Case("ssran", 100, 4, "mse"),
+    "snlsr": Case("snlsr", 4, 32, "snlsr"),
+    "asnlsr": Case("asnlsr", 4, 32, "asnlsr"),
+    "rcam": Case("rcam", 4, 32),
+    "esrt": Case("esrt", 4, 32),
+    "srformer": Case("srformer", 4, 32),
+}
+# every part of each network, in seconds: what a smoke test runs
+SMALL = {
+    "srlsgat": {"features": 16, "blocks": 1},
+    "sspsr": {"features": 16, "blocks": 1, "bands": 14},
+    "ssran": {"features": 16, "bands": 12},
+    "snlsr": {"features": 16, "materials": 8},
+    "asnlsr": {"features": 16, "materials": 8},
+    "rcam": {"features": 16, "dense_blocks": 1, "rcams": 1},
+    "esrt": {},
+    "srformer": {"embed_dim": 16, "depths": (1,), "num_heads": (2,), "window_size": 8},
+}
+
+
+def case_of(name: str, *, small: bool = False, batch: int = 0, **changes) -> Case:
+    """A network's case; on a CPU at full size SSPSR's batch is 2, or a step takes half a minute."""
+    case = FULL[name]
+    if small:
+        case = replace(case, options=SMALL[name], batch=2, size=min(case.size, 16))
+    elif name == "sspsr" and jax.default_backend() == "cpu":
+        case = replace(case, batch=2)
+    case = replace(case, batch=batch or case.batch)
+    return replace(case, options=case.options | changes)
+
+
+@dataclass
+class Program:
+    """A compiled function, its arguments held on the device."""
+
+    compiled: Any
+    run: Callable[[], Any]
+    trace_seconds: float
+    compile_seconds: float
+    lower: Callable  # again, for a second compilation
+    cached_seconds: float = math.nan
+
+    @property
+    def bytes_held(self) -> int:
+        """Arguments and temporaries on one device, as the compiler counts them."""
+        found = self.compiled.memory_analysis()
+        return found.argument_size_in_bytes + found.temp_size_in_bytes if found else 0
+
+    @property
+    def bytes_moved(self) -> float:
+        """Operands and results of every operation, loops counted once: XLA's cost analysis."""
+        return _cost(self.compiled).get("bytes accessed", math.nan)
+
+
+def _cost(compiled) -> dict:
+    found = compiled.cost_analysis() or {}
+    return found[0] if isinstance(found, list) else found
+
+
+def _program(function: Callable, *arguments, **options) -> tuple[Any, float, float, Callable]:
+    lower = lambda: jax.jit(function, **options).lower(*arguments)  # noqa: E731
+    began = time.perf_counter()
+    lowered = lower()
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    return compiled, traced - began, time.perf_counter() - traced, lower
+
+
+def make_state(case: Case):
+    """`key -> state`, and the step."""
+    txs, _ = optimizers.build_all({"name": "adam", "learning_rate": 1e-4}, 1000)
+    step = make_step(case.module, losses.create(case.loss), txs, precision=case.precision)
+    one = {k: jnp.zeros((1, *x.shape[1:]), x.dtype) for k, x in case.inputs().items()}
+    create = lambda key: states.create(case.module, txs, one, key, ema=False)  # noqa: E731
+    return create, step
+
+
+def training(case: Case, *, steps: int = 1, on: jax.sharding.Mesh | None = None) -> Program:
+    """`steps` optimisation steps in one dispatch, on one device or sharded over a mesh."""
+    grid = on or mesh.make(1, 1, jax.devices()[:1])
+    create, step = make_state(case)
+    key = jax.random.key(0)
+    placed = jax.tree.map(lambda x: mesh.parameter(grid, x.shape), jax.eval_shape(create, key))
+    state = jax.jit(create, out_shardings=placed)(key)
+    rows = mesh.batch(grid)
+    batch = {k: jax.make_array_from_callback(x.shape, rows, lambda i, x=x: x[i])
+             for k, x in case.batch_of_noise().items()}  # fmt: skip
+
+    def advance(state, batch):
+        def body(i, state):
+            return step(state, batch, jax.random.fold_in(key, i))[0]
+
+        return body(0, state) if steps == 1 else jax.lax.fori_loop(0, steps, body, state)
+
+    compiled, *seconds, lower = _program(
+        advance, state, batch, donate_argnums=0, out_shardings=placed
+    )
+    held = [state]
+
+    def run():
+        held[0] = jax.block_until_ready(compiled(held[0], batch))
+
+    return Program(compiled, run, *seconds, lower)
+
+
+def inference(case: Case) -> Program:
+    """One batch through the network."""
+    module = case.module
+    batch = {k: jnp.asarray(x) for k, x in case.batch_of_noise().items() if k != "hr"}
+    variables = jax.jit(lambda key: module.init(key, batch))(jax.random.key(0))
+    dtype = jnp.dtype(case.precision)
+    cast = lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
+    variables, batch = jax.tree.map(cast, (variables, batch))
+
+    def apply(variables, batch):
+        return module.apply(variables, batch, train=False)["sr"]
+
+    compiled, *seconds, lower = _program(apply, variables, batch)
+    return Program(
+        compiled, lambda: jax.block_until_ready(compiled(variables, batch)), *seconds, lower
+    )
+
+
+def traced_flops(case: Case) -> tuple[float, float]:
+    """Operations of a training step and of a forward pass in products and convolutions."""
+    from flops import count
+
+    create, step = make_state(case)
+    state = jax.eval_shape(create, jax.random.key(0))
+    train = jax.make_jaxpr(step)(state, case.inputs(), jax.random.key(0))
+    inputs = {k: x for k, x in case.inputs().items() if k != "hr"}
+    forward = jax.make_jaxpr(lambda v, b: case.module.apply(v, b, train=False)["sr"])
+    return count(train.jaxpr), count(forward(state.variables, inputs).jaxpr)

@@ -1,0 +1,107 @@
+"""Several forms of one thing timed in turn: what the benchmarks of this folder share.
+
+A busy machine slows whatever runs at the moment. So each round runs every form once, and a ratio is
+the median over rounds of the ratios within a round; beside it stands the ratio of the least times,
+which is the better one under load. Above 1 is faster than the first form.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+
+Forms = Mapping[str, Callable[[], object]]  # each waits for its own result
+
+
+def parser(doc: str | None, *, rounds: int = 5) -> argparse.ArgumentParser:
+    """The options that all benchmarks take."""
+    made = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    made.add_argument("--rounds", type=int, default=rounds)
+    made.add_argument("--json", help="write every number to this file as well")
+    return made
+
+
+def interleaved(forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, list[float]]:
+    """Seconds of every form in every round, after `warm` rounds that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for turn in range(warm + rounds):
+        for name, run in forms.items():
+            began = time.perf_counter()
+            run()
+            if turn >= warm:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def summary(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Median, least, spread (longest over least) and both ratios, form by form."""
+    base = next(iter(seconds.values()))
+    return {
+        name: {
+            "median": statistics.median(values),
+            "least": min(values),
+            "spread": max(values) / min(values),
+            "ratio": statistics.median(a / b for a, b in zip(base, values)),
+            "ratio_of_minima": min(base) / min(values),
+        }
+        for name, values in seconds.items()
+    }
+
+
+def compare(case: str, forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, dict]:
+    """Times the forms, prints a line for each, and returns their numbers."""
+    rows = summary(interleaved(forms, rounds, warm=warm))
+    for name, row in rows.items():
+        print(
+            f"{case:24} {name:18} {1e3 * row['median']:9.1f} ms (least {1e3 * row['least']:9.1f}, "
+            f"spread {row['spread']:4.2f})  x{row['ratio']:6.2f} (of minima "
+            f"x{row['ratio_of_minima']:.2f})",
+            flush=True,
+        )
+    return rows
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """One call."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def environment() -> dict:
+    """What a number needs to be understood later."""
+    device = jax.devices()[0]
+    return {
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "load": [round(x, 1) for x in os.getloadavg()],
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def heading(title: str, args: argparse.Namespace) -> None:
+    """The machine and how busy it was before the first measurement."""
+    found = environment()
+    print(
+        f"{title}: {found['device']}, {found['cores']} cores, load {found['load'][0]}, "
+        f"jax {found['jax']}, {args.rounds} rounds",
+        flush=True,
+    )
+
+
+def save(args: argparse.Namespace, results: object) -> None:
+    """The JSON beside the table, where asked for."""
+    if not args.json:
+        return
+    record = {"environment": environment(), "arguments": vars(args), "results": results}
+    with open(args.json, "w") as file:
+        json.dump(record, file, indent=1, default=str)
+        file.write("\n")
