@@ -106,6 +106,9 @@ class Job:
             self.bands,
             scene.meta.nodata,
             options.precision,
+            card.observe(),
+            card.projection,
+            card.projection_keeps_angles,
         )
 
     def run(self, target: Path) -> None:

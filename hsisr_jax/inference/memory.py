@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 
+from hsisr_jax.errors import UserError
 from hsisr_jax.inference.tiles import Plan
 from hsisr_jax.inference.trained import Trained
 
@@ -53,10 +54,12 @@ def choose(
     free = not tile and not card.why_whole()
     tile = tile or (START if free else max(card.tile, MINIMUM))
     limit = budget()
+    if overlap >= tile:
+        raise UserError(f"tiles of {tile} pixels cannot overlap by {overlap}: set --overlap lower")
 
     def sizes(tile: int, each: int) -> Sizes:
         tile = min(-(-tile // unit) * unit if free else tile, max(shape))
-        lap = overlap if overlap >= 0 else _overlap(tile, unit if free else 1)
+        lap = min(overlap, tile - 1) if overlap >= 0 else _overlap(tile, unit if free else 1)
         plan = Plan(*shape, tile, lap)
         return Sizes(plan, devices * max(min(each, -(-len(plan.cols()) // devices)), 1))
 

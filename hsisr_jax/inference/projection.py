@@ -42,12 +42,12 @@ def back_project(
     return along(sr, projected) if keep_angles else projected
 
 
-def along(direction: np.ndarray, x: np.ndarray) -> np.ndarray:
+def along(direction: np.ndarray, x: np.ndarray, xp=np) -> np.ndarray:
     """The part of every spectrum of `x` that points as `direction` does."""
-    dot = np.einsum("...c,...c->...", direction, x)
-    square = np.einsum("...c,...c->...", direction, direction)
-    factor = np.divide(dot, square, out=np.ones_like(dot), where=square > 0)
-    return direction * np.maximum(factor, 0)[..., None]  # never turned round
+    dot = xp.einsum("...c,...c->...", direction, x)
+    square = xp.einsum("...c,...c->...", direction, direction)
+    factor = xp.where(square > 0, dot / xp.where(square > 0, square, 1), 1)
+    return direction * xp.maximum(factor, 0)[..., None]  # never turned round
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))

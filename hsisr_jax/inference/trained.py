@@ -5,7 +5,7 @@ in reflectance and the same scene in integers of 1/10000 become the same input.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hsisr_jax import mesh, models
+from hsisr_jax import degrade, mesh, models
 from hsisr_jax.checkpoints import Checkpoints, targets
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Dataset, Scene
@@ -54,6 +54,9 @@ class Trained:
     msi_bands: int = 0  # of the input, where it has fewer bands than the output
     domains: list[dict[str, Any]] = field(default_factory=list)
     own_range: bool = False  # whether every training scene was divided by its own maximum
+    projection: int = 0  # rounds of back-projection
+    projection_keeps_angles: bool = True
+    degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
     tile: int = 0  # low-resolution pixels on a side in training
     select: str = "last"
     select_metric: str = "MPSNR"
@@ -72,6 +75,15 @@ class Trained:
         options = {k: v for k, v in self.network.items() if k != "name"}
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
         return WRAPPERS[self.wrapper](models.create(self.name, **options))
+
+    def observe(self) -> Callable[[jax.Array], dict] | None:
+        """What the sensor sees of a cube, where the estimate is to be projected."""
+        if not self.projection:
+            return None
+        options = {k: v for k, v in self.degradation.items() if k != "name"}
+        if "kernel" in options:
+            options["kernel"] = np.asarray(options["kernel"], np.float32)
+        return degrade.create(self.degradation["name"], scale=self.scale, **options).observe
 
     def why_whole(self) -> str:
         """What makes a pixel depend on the whole image; empty where nothing does."""
@@ -101,6 +113,9 @@ def describe(config: Mapping, data: Dataset, module: nn.Module) -> dict:
         bands=data.bands,
         msi_bands=data.msi_bands or 0,
         domains=[_domain(domains.pop(tested)), *(_domain(s) for s in domains.values())],
+        projection=config["eval"].get("projection", 0),
+        projection_keeps_angles=config["eval"].get("projection_keeps_angles", True),
+        degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,
         tile=config["eval"]["tile"] or max(patch // scale, 1),
         select=config["select"],
@@ -108,6 +123,28 @@ def describe(config: Mapping, data: Dataset, module: nn.Module) -> dict:
         dataset=config["data"]["name"],
     )
     return asdict(card)
+
+
+def imported(config: Mapping, module: nn.Module) -> dict:
+    """`model.json` of weights that were trained elsewhere: physical values are what it sees, and
+    its wavelengths are not known."""
+    msi = getattr(module, "msi_bands", 0)
+    scale = 1 if msi else config["scale"]
+    patch = config.get("data", {}).get("patch") or 64
+    card = Trained(
+        network={"name": config["model"]["name"]} | options(module),
+        scale=scale,
+        bands=module.bands,
+        msi_bands=msi,
+        domains=[{"wavelengths": None, "normaliser": Normaliser().to_json()}],
+        tile=config.get("eval", {}).get("tile") or max(patch // scale, 1),
+    )
+    return asdict(card)
+
+
+def _degradation(options: Mapping, data: Dataset) -> dict:
+    psf = data.extras.get("psf") if options["name"] == "psf" else None
+    return dict(options) | ({"kernel": np.asarray(psf).tolist()} if psf is not None else {})
 
 
 def _domain(scene: Scene) -> dict:
@@ -171,6 +208,8 @@ def weights(workdir: str | Path, card: Trained) -> tuple[dict, int]:
     )
     shapes.pop("intermediates", None)
     params, stats = shapes.pop("params", {}), shapes.pop("batch_stats", {})
+    if not jax.tree.leaves((params, stats, shapes)):  # bicubic: nothing to load
+        return {}, 0
     everywhere = mesh.replicated(mesh.make())
     with Checkpoints(workdir, metric=card.select_metric) as found:
         step = found.latest if card.select == "last" else found.best

@@ -67,7 +67,7 @@ def resampling(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Columns that sum to 1: Gaussian responses as wide as the target's band distance where the
     source's bands lie closer than that, else linear interpolation."""
     between, near = spacing(target), spacing(source)
-    reach = np.maximum(between, np.interp(target, *_sorted(source, near)))
+    reach = 0.5 * np.maximum(between, np.interp(target, *_sorted(source, near)))
     outside = (target < source.min() - reach) | (target > source.max() + reach)
     if outside.any():
         raise UserError(

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from hsisr_jax import models, port
 from hsisr_jax.checkpoints import Checkpoints
 from hsisr_jax.errors import UserError
+from hsisr_jax.inference import trained
 from hsisr_jax.port.files import read_weights
 from hsisr_jax.training.workdir import Workdir
 
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         given = _parse(argv)
         weights = read_weights(given.input)
         module, variables = import_weights(given.config, weights)
-        save(given.workdir, given.config, variables)
+        save(given.workdir, given.config, variables, module)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -84,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def save(workdir: str, config: ConfigDict, variables: Mapping) -> None:
+def save(workdir: str, config: ConfigDict, variables: Mapping, module: nn.Module) -> None:
     """A workdir with these weights as its checkpoint at step 0."""
     trees = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
     others = {k: v for k, v in variables.items() if k not in (*trees, "buffers")}
@@ -92,6 +93,7 @@ def save(workdir: str, config: ConfigDict, variables: Mapping) -> None:
         if checkpoints.latest is not None:
             raise UserError(f"{folder.path} holds a checkpoint already: choose another --workdir")
         checkpoints.save(0, {**trees, "constants": others})
+        folder.write_json(trained.FILE, trained.imported(config, module))
 
 
 def _parse(argv: Sequence[str]) -> flags.FlagValues:

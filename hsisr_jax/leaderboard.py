@@ -1,0 +1,178 @@
+"""`python -m hsisr_jax.leaderboard --config=configs/leaderboard_jasper.py --workdir=runs/board`.
+
+Trains, or loads, every run of a config for every seed, and writes one table: mean and standard
+deviation over the seeds, parameters, operations, seconds, and the figure that a paper prints for
+the same network, data and scale. What is done is not done again; the table is renewed after every
+run. A run lies in `<workdir>/<its name>/seed_<n>` and is an ordinary workdir.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from hsisr_jax import train
+from hsisr_jax.checkpoints import write_text
+from hsisr_jax.errors import UserError
+from hsisr_jax.inference import cost, trained
+from hsisr_jax.report import board
+from hsisr_jax.report.board import BASELINES, Row
+from hsisr_jax.training.stopping import Interrupted
+from hsisr_jax.training.workdir import as_dict, read_config
+
+
+def run(config: ConfigDict | Mapping, workdir: str | Path) -> list[Row]:
+    """Everything in the config, in its order; the rows of the table."""
+    config, folder = ConfigDict(config), Path(workdir)
+    known, results, failures = published(), {}, {}
+    runs = config.runs.to_dict()
+    total = len(runs) * len(config.seeds)
+    for number, (seed, name) in enumerate((s, n) for s in config.seeds for n in runs):
+        entry, place = runs[name], folder / name / f"seed_{seed}"
+        one = ConfigDict({**entry["config"], "seed": seed})
+        print(f"[{number + 1}/{total}] {name}, seed {seed}", flush=True)
+        try:
+            results.setdefault(name, []).append(finished(one, place) or _made(one, place))
+        except UserError as error:
+            failures[name] = f"seed {seed}: {error}"
+            print(f"failed: {error}", file=sys.stderr, flush=True)
+        rows = table(runs, results, failures, known, folder)
+        write(rows, known, folder)
+    return rows
+
+
+def _made(config: ConfigDict, place: Path) -> dict:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    result = train.train_and_evaluate(config, place)
+    jax.clear_caches()  # dozens of networks in one process
+    return result
+
+
+def finished(config: ConfigDict, place: Path) -> dict | None:
+    """The metrics of a run that has ended with this very config."""
+    try:
+        found = json.loads((place / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found if read_config(place) == as_dict(config) else None
+
+
+def table(
+    runs: Mapping, results: Mapping, failures: Mapping, known: Sequence[Mapping], folder: Path
+) -> list[Row]:
+    """Rows by dataset and scale; the baselines, which every run scores, once for each."""
+    groups: dict[tuple, dict[str, Row]] = {}
+    for name, entry in runs.items():
+        config = entry["config"]
+        key = entry["dataset"], config["scale"], config["eval"]["protocol"]
+        group = groups.setdefault(key, {})
+        found = results.get(name, [])
+        for baseline in BASELINES if found else ():
+            scores = {**found[0], **found[0].get("baselines", {})}.get(baseline)
+            if scores and baseline not in group:
+                row = group[baseline] = Row(*key[:2], BASELINES[baseline], key[2])
+                row.scores = {metric: [value] for metric, value in scores.items()}
+                _add_published(row, known, config, baseline)
+        row = group[name] = Row(*key[:2], entry["network"], key[2], seeds=len(found))
+        row.failure = failures.get(name, "")
+        if found:
+            row.scores = {k: [one["test"][k] for one in found] for k in found[0]["test"]}
+            row.parameters = found[0]["parameters"]
+            row.seconds = [one["seconds"] for one in found]
+            row.operations = _operations(folder / name)
+        _add_published(row, known, config, config["model"]["name"])
+    return [row for group in groups.values() for row in _baselines_first(group)]
+
+
+def _baselines_first(group: Mapping[str, Row]) -> list[Row]:
+    names = [name for name in BASELINES if name in group]
+    return [group[name] for name in [*names, *(n for n in group if n not in names)]]
+
+
+def _operations(folder: Path) -> float | None:
+    """Counted once, and kept beside the runs."""
+    place = folder / "cost.json"
+    try:
+        return json.loads(place.read_text())["operations_per_output_pixel"]
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        card = trained.load(next(folder.glob(f"seed_*/{trained.FILE}")).parent)
+        value = cost.per_output_pixel(card)
+    except (StopIteration, UserError):
+        return None
+    write_text(place, json.dumps({"operations_per_output_pixel": value}) + "\n")
+    return value
+
+
+def published() -> list[dict]:
+    """The tables of `published.json`, in which papers' figures are as they printed them."""
+    text = (resources.files("hsisr_jax") / "published.json").read_text()
+    return [{"name": name, **entry} for name, entry in json.loads(text).items()]
+
+
+def _add_published(row: Row, known: Sequence[Mapping], config: Mapping, model: str) -> None:
+    """The figures of a paper with this dataset, scale, protocol and network."""
+    for source in known:
+        for dataset, scale, name, values in source["rows"]:
+            same = (dataset, scale, name) == (config["data"]["name"], config["scale"], model)
+            if same and source["protocol"] == row.protocol:
+                row.published = dict(zip(source["columns"], values))
+                row.source = source["name"]
+
+
+def write(rows: Sequence[Row], known: Sequence[Mapping], folder: Path) -> None:
+    """`leaderboard.md`, `.csv`, `.html` and `.json`."""
+    cited = [source for source in known if any(row.source == source["name"] for row in rows)]
+    write_text(folder / "leaderboard.md", board.markdown(rows, cited))
+    write_text(folder / "leaderboard.csv", board.to_csv(rows))
+    write_text(folder / "leaderboard.html", board.html(rows, cited))
+    values = [vars(row) for row in rows]
+    write_text(folder / "leaderboard.json", json.dumps(values, indent=1) + "\n")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parses, runs, prints the table; 2 on a user's mistake or where a run failed."""
+    try:
+        given = _parse(argv)
+        rows = run(given.config, given.workdir)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        return stop.code
+    print((Path(given.workdir) / "leaderboard.md").read_text())
+    return 2 if any(row.failure for row in rows) else 0
+
+
+def _parse(argv: Sequence[str]) -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "a leaderboard config", flag_values=values)
+    flags.DEFINE_string("workdir", None, "the folder of the board", flag_values=values)
+    for argument in argv:  # configs import each other from the folder above theirs
+        if argument.startswith("--config="):
+            path = Path(argument.removeprefix("--config=").split(":")[0])
+            sys.path.append(str(path.resolve().parent.parent))
+    try:
+        rest = values(list(argv))
+        runs = getattr(values.config, "runs", None)
+    except OSError as error:
+        raise UserError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if rest[1:] or not values.workdir or not runs:
+        wrong = f"unexpected argument {rest[1]!r}" if rest[1:] else "give a config with runs"
+        raise UserError(
+            f"{wrong if rest[1:] or not runs else '--workdir is missing'}\n"
+            "usage: python -m hsisr_jax.leaderboard --config=FILE --workdir=FOLDER"
+        )
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
