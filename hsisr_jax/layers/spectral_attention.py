@@ -40,11 +40,13 @@ class Merge(nn.Module):
         init = torch_uniform(sum(widths))
         kernel = self.param("kernel", init, (sum(widths), self.features))
         bias = self.param("bias", init, (self.features,))
-        y, start = bias.reshape(1, 1, 1, -1), 0
+        work = jnp.promote_types(kernel.dtype, jnp.float32)  # one rounding, as in one product
+        y, start = bias.reshape(1, 1, 1, -1).astype(work), 0
         for x, width in zip(maps, widths):
-            y = y + x @ kernel[start : start + width]
+            part = kernel[start : start + width]
+            y = y + jnp.matmul(x, part, preferred_element_type=work)
             start += width
-        return y
+        return y.astype(maps[0].dtype)
 
 
 class SpectralAttention(nn.Module):
