@@ -9,18 +9,20 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from hsisr_jax import mesh, metrics, report
 from hsisr_jax.checkpoints import WEIGHTS, Checkpoints, targets, write_text
 from hsisr_jax.data import scenes
 from hsisr_jax.errors import UserError
-from hsisr_jax.inference import trained
+from hsisr_jax.inference import domains, trained
 from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
 from hsisr_jax.training import optimizers, setup
 from hsisr_jax.training.hooks import MetricsLog, Progress
-from hsisr_jax.training.state import COUNTERS, TrainState, from_trees, trees
+from hsisr_jax.training.patience import Patience
+from hsisr_jax.training.state import COUNTERS, DISCRIMINATOR, TrainState, from_trees, trees
 from hsisr_jax.training.stopping import Interrupted, Signals
 from hsisr_jax.training.trainer import Trainer
 from hsisr_jax.training.workdir import Workdir
@@ -102,6 +104,7 @@ class Run:
             on_device=setup.fits_on_device(config, self.data),
             ema=config.ema > 0,
             adjust=setup.first_values(self.module, self.data),
+            deterministic=config.deterministic,
         )
 
     def start(self, checkpoints: Checkpoints) -> TrainState:
@@ -110,10 +113,12 @@ class Run:
         if checkpoints.latest is not None:
             self.progress.say(f"resuming at step {checkpoints.latest} from {checkpoints.folder}")
             return self.restore(checkpoints, checkpoints.latest)
-        state = self.trainer.first_state()
-        if self.config.init_from:
-            state = self.with_weights_of(self.config.init_from, state)
-        return state
+        return self.first()
+
+    def first(self) -> TrainState:
+        """The state at step 0."""
+        state, other = self.trainer.first_state(), self.config.init_from
+        return self.with_weights_of(other, state) if other else state
 
     def restore(self, checkpoints: Checkpoints, step: int) -> TrainState:
         """The whole state of a step, on this run's mesh."""
@@ -121,14 +126,13 @@ class Run:
         asked = targets(trees(abstract), trees(self.trainer.shardings))
         return from_trees(checkpoints.restore(step, asked), abstract)
 
-    def restore_weights(self, checkpoints: Checkpoints, step: int) -> TrainState:
-        """What prediction needs of a step; the rest of the state stays abstract."""
+    def restore_weights(self, checkpoints: Checkpoints, step: int, without: str = "") -> TrainState:
+        """What prediction needs of a step (but one part); the rest of the state stays abstract."""
         abstract, held = self.trainer.abstract_state(), checkpoints.names(step)
         here, placed = trees(abstract), trees(self.trainer.shardings)
         names = [name for name in WEIGHTS if name in held]
-        found = checkpoints.restore(
-            step, targets({n: here[n] for n in names}, {n: placed[n] for n in names})
-        )
+        asked = [{n: _but(tree[n], without) for n in names} for tree in (here, placed)]
+        found = checkpoints.restore(step, targets(*asked))
         numbers = {name: jnp.int32(0) for name in COUNTERS} | {"step": jnp.int32(step)}
         return abstract.replace(**({"ema": {}} | found), **numbers)
 
@@ -137,11 +141,18 @@ class Run:
         with Checkpoints(workdir, say=self.progress.say) as source:
             if source.latest is None:
                 raise UserError(f"config.init_from: there is no checkpoint in {workdir}")
-            other = self.restore_weights(source, source.best)
-        params = other.averaged["params"]
+            try:
+                other, left_out = self.restore_weights(source, source.best), ""
+            except UserError:  # adaptation may start from a network without discriminator
+                if DISCRIMINATOR not in state.params:
+                    raise
+                left_out = DISCRIMINATOR
+                other = self.restore_weights(source, source.best, left_out)
+        params = state.params | other.averaged["params"]
+        stats = state.batch_stats | _but(other.batch_stats, left_out)
         average = jax.tree.map(lambda x: x.copy(), params) if state.ema else {}
         return state.replace(
-            params=params, batch_stats=other.batch_stats, constants=other.constants, ema=average
+            params=params, batch_stats=stats, constants=other.constants, ema=average
         )
 
     def fit(
@@ -253,7 +264,12 @@ class Run:
         """Scores on the validation images; none when a signal ends it: the resumed run has them."""
         with suppress(Interrupted), signals.at_once(nothing_to_save=False):
             found = evaluate(
-                self.apply, state.averaged, self.validation, self.recipe, self.protocol
+                self.apply,
+                state.averaged,
+                self.validation,
+                self.recipe,
+                self.protocol,
+                consistency=self.config.select_metric == "consistency",
             )
             means = found.means("test")
             log.write("eval", step, means)
@@ -298,6 +314,14 @@ class Run:
         }
         return evaluation.to_json() | facts, evaluation
 
+    def adaptation(self, state: TrainState) -> dict[str, np.ndarray]:
+        """Abundances and endmembers of each domain, from the first weights and from these."""
+        if self.data.domains < 2:
+            return {}
+        seen = self.data.train + self.data.test
+        before = self.first().averaged
+        return domains.describe(self.apply, state.averaged, before, seen, self.recipe)
+
     def conclude(self, state: TrainState, folder: Workdir) -> dict:
         """Tests, writes what the workdir shall hold, and says it."""
         results, evaluation = self.test(state)
@@ -305,27 +329,12 @@ class Run:
             folder.write_json("metrics.json", results)
             write_text(folder.path / "metrics.csv", evaluation.to_csv())
             evaluation.save_kept(folder.path / "eval")
+            if adaptation := self.adaptation(state):
+                np.savez_compressed(folder.path / "eval" / "domains.npz", **adaptation)
             page = report.write([folder.path], folder.path / "report" / "index.html")
             print(f"{table(evaluation)}\nreport: {page}")
         return results
 
 
-class Patience:
-    """Ends a run after too many evaluations without a better one; 0 waits for ever."""
-
-    def __init__(self, limit: int, sign: int, metric: str):
-        self.limit, self.sign, self.metric = limit, sign, metric
-        self.best, self.waited = -math.inf, 0
-
-    def was_over(self, rows: list[dict], end: int) -> bool:
-        """The same after the evaluations before step `end` of the run that is resumed."""
-        found = [row for row in rows if row["kind"] == "eval" and row["step"] < end]
-        return any([self.is_over(row) for row in found])
-
-    def is_over(self, scores: dict[str, float] | None) -> bool:
-        if scores is None:
-            return False
-        value = self.sign * scores[self.metric]
-        self.waited = 0 if value > self.best else self.waited + 1
-        self.best = max(value, self.best)
-        return 0 < self.limit <= self.waited
+def _but(tree: Mapping, name: str) -> dict:
+    return {key: value for key, value in tree.items() if key != name}

@@ -111,6 +111,17 @@ class Recipe:
             )
         return self.degrade.observe
 
+    def seen_again(self, sr: jax.Array, drawn: Draw) -> jax.Array:
+        """The input that the sensor would make of a network's output: nearly `lr`, where it is
+        right. No target is needed."""
+        if not hasattr(self.degrade, "observe"):
+            raise UserError("'consistency' is for spatial degradations: choose another metric")
+        if self.floor is None:
+            return self.degrade.observe(sr)["lr"]
+        low, high = drawn.low[:, :, None, None], drawn.high[:, :, None, None]
+        lr = self.degrade.observe(jnp.exp(sr * (high - low) + low))["lr"]
+        return compress(lr, self.floor, low, high)
+
     def _compress(self, batch: Batch, drawn: Draw) -> Batch:
         """Inputs and targets to the logarithmic range; targets halfway stay linear."""
         low, high = drawn.low[:, :, None, None], drawn.high[:, :, None, None]

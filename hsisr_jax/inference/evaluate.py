@@ -152,12 +152,18 @@ def evaluate(
     *,
     baselines: Mapping[str, Callable[[dict], np.ndarray]] | None = None,
     keep: int = 0,
+    consistency: bool = False,
 ) -> Evaluation:
-    """Scores of the network, of bicubic upsampling where there is any, and of further baselines."""
+    """Scores of the network, of bicubic upsampling where there is any, and of further baselines.
+
+    With `consistency` also how far the outputs, seen by the sensor again, are from the inputs (root
+    mean square): the one score that needs no target.
+    """
     result = Evaluation()
-    prepare = jax.jit(recipe)
+    prepare, seen_again = jax.jit(recipe), jax.jit(recipe.seen_again)
     for scene in scenes:
-        batch = prepare(of_image(scene.cubes, scene.normaliser, scene.domain))
+        drawn = of_image(scene.cubes, scene.normaliser, scene.domain)
+        batch = prepare(drawn)
         batch = {name: x for name, x in batch.items() if x.ndim > 1}
         hr = np.asarray(batch["hr"][0])
         estimates = {"test": super_resolve(apply, variables, batch, protocol, recipe)}
@@ -166,9 +172,14 @@ def evaluate(
         for name, baseline in (baselines or {}).items():
             estimates[name] = np.asarray(baseline(batch))
         scores = {name: protocol.score(hr, x) for name, x in estimates.items()}
+        if consistency:
+            for name, x in estimates.items():
+                again = seen_again(jnp.asarray(x)[None], drawn)
+                scores[name]["consistency"] = float(jnp.sqrt(jnp.mean((again - batch["lr"]) ** 2)))
         result.images.append({"name": scene.name, **scores})
         if len(result.kept) < keep:
             result.kept[scene.name] = _for_report(batch, estimates, scene)
+            result.kept[scene.name] |= _abundance(apply, variables, batch, protocol)
     return result
 
 
@@ -179,6 +190,17 @@ def _for_report(batch: Mapping, estimates: Mapping, scene: Scene) -> dict[str, n
     if scene.wavelengths is not None:
         cubes["wavelengths"] = scene.wavelengths
     return cubes
+
+
+def _abundance(
+    apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol
+) -> dict[str, np.ndarray]:
+    """The abundances of an image, where the network finds any; not of one that needs tiles."""
+    inputs = {name: batch[name] for name in INPUTS if name in batch}
+    tiled = protocol.tile and protocol.tile < max(next(iter(inputs.values())).shape[1:3])
+    if tiled or "abundance" not in jax.eval_shape(apply, variables, inputs):
+        return {}
+    return {"abundance": np.asarray(apply(variables, inputs)["abundance"][0], np.float16)}
 
 
 def table(evaluation: Evaluation, title: str = "ours") -> str:

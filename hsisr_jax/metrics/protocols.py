@@ -89,4 +89,5 @@ PROTOCOLS: Mapping[str, Protocol] = {
 HIGHER_IS_BETTER = {
     **dict.fromkeys(("MPSNR", "PSNR", "MSSIM", "SSIM", "UIQI", "CrossCorrelation", "CC"), True),
     **dict.fromkeys(("ERGAS", "SAM", "RMSE", "SID", "APPSA", "MARE", "DD"), False),
+    "consistency": False,  # not of a protocol: see `inference.evaluate`
 }
