@@ -15,8 +15,10 @@ from hsisr_jax.data.scenes import Scene, pixel_store
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.adversarial import DenseDiscriminator, reverse_gradient
 from hsisr_jax.models.snlsr import FROZEN_WITHOUT_PRETRAINING
+from hsisr_jax.train import Run
 from hsisr_jax.training import STEPS, optimizers
 from hsisr_jax.training.adversarial import make_adversarial_step
+from hsisr_jax.training.hooks import Progress
 from hsisr_jax.training.state import create as create_state
 from hsisr_jax.training.state import from_trees, split, trees
 from hsisr_jax.training.steps import make_step
@@ -390,3 +392,22 @@ def test_a_network_without_discriminator_is_refused():
     txs, _ = optimizers.build_all({"learning_rate": 0.1}, 10)
     with pytest.raises(UserError, match="such as asnlsr"):
         STEPS["adversarial"](nn.Dense(1), TASK, txs)
+
+
+def test_adaptation_starts_from_a_network_without_discriminator(tmp_path):
+    """Pre-training: the generator's weights are found, the discriminator keeps its first ones."""
+    running = trainer()
+    state = running.first_state()
+    other, _ = run(running, [3], running.first_state())
+    held = {k: v for k, v in trees(other).items() if k in ("params", "counters")}
+    held["params"] = {k: v for k, v in held["params"].items() if k != "discriminator"}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, held)
+    whole = object.__new__(Run)
+    whole.trainer, whole.progress = running, Progress(1, 0, 1)
+    found = whole.with_weights_of(tmp_path, state)
+    assert int(found.step) == 0
+    for name, part in found.params.items():
+        expected = (state if name == "discriminator" else other).params[name]
+        jax.tree.map(np.testing.assert_array_equal, part, expected)
+    jax.tree.map(np.testing.assert_array_equal, found.batch_stats, state.batch_stats)
