@@ -1,7 +1,6 @@
 """What a run says: progress, metrics files."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -9,11 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
 
 from hsisr_jax.checkpoints import disk_error, write_text
+from hsisr_jax.training.events import EventFile
 
 PLAIN_SECONDS = 30.0  # between progress lines where the output is not a terminal
 
@@ -34,9 +31,7 @@ class MetricsLog:
         with self._on_disk():
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.earlier))
             self._file = self.path.open("a")
-            self._events = EventsWriter(str(workdir / "events"), f".{os.getpid()}")
-            restart = SessionLog(status=SessionLog.START)  # later events of older files are void
-            self._event(start_step, session_log=restart)
+            self._events = EventFile(workdir, start_step)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         if not self._active:
@@ -44,13 +39,9 @@ class MetricsLog:
         with self._on_disk():
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self._event(step, summary=scalar(f"{kind}/{name}", value))
+            numbers = {f"{kind}/{k}": x for k, x in values.items() if isinstance(x, (int, float))}
+            self._events.scalars(step, numbers)
             self._events.flush()
-
-    def _event(self, step: int, **content) -> None:
-        self._events.write_event(Event(wall_time=time.time(), step=step, **content))
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:
