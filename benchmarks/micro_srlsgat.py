@@ -1,21 +1,18 @@
 """SRLSGAT's parts: token graph, graph attention, LSTM. The naive form beside the library's.
 
-    python benchmarks/micro_srlsgat.py [--features 256] [--rounds 7] [--original DIRECTORY]
+    python benchmarks/micro_srlsgat.py [--small] [--features 256] [--sides 8 16 32] [--rounds 7]
+        [--original DIRECTORY]
 
-prints the least milliseconds of each form and its ratio to the first one, all measured in turn in
-one run: median over rounds, and in brackets the ratio of the least times; above 1 is faster. With
-the folder of the published SRLSGAT.py its PyTorch and SciPy modules are the first form.
+With `--original` the published PyTorch and SciPy modules are the first form.
 """
 
-import argparse
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import timing
 from jax import lax
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -155,46 +152,30 @@ def runners(batch: int, side: int, features: int, original) -> dict:
     return table
 
 
-def measure(forms: dict, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every form, taken in turn."""
-    times = {name: [] for name in forms}
-    for run in forms.values():
-        run()
-    for _ in range(rounds):
-        for name, run in forms.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return times
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = timing.parser(__doc__, rounds=7)
+    parser.add_argument("--small", action="store_true", help="tiny sizes: seconds")
     parser.add_argument("--features", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sides", type=int, nargs="*", default=[8, 16, 32], help="of token grids")
-    parser.add_argument("--original", help="folder of the published SRLSGAT.py")
+    parser.add_argument("--original", help="folder with the published repositories")
     args = parser.parse_args()
+    if args.small:
+        args.features, args.sides = 16, [4]
     original = None
     if args.original:
         import torch
 
         torch.Tensor.cuda = lambda self: self  # the original calls it in its forward pass
-        sys.path.insert(0, args.original)
+        sys.path.insert(0, str(Path(args.original) / "SRLSGAT"))
         import SRLSGAT as original
-    print(f"{jax.default_backend()}, {args.features} features, {args.rounds} rounds")
+    timing.heading(f"parts of SRLSGAT, {args.features} features", args)
+    results = {}
     for side in args.sides:
         batch = 16 if side <= 8 else 1
-        print(f"\n{batch} x {side * side} tokens")
         for part, forms in runners(batch, side, args.features, original).items():
-            times = measure(forms, args.rounds)
-            base = times[next(iter(forms))]
-            for name, seconds in times.items():
-                ratio = statistics.median(a / b for a, b in zip(base, seconds))
-                fastest = min(base) / min(seconds)
-                print(
-                    f"{part:10} {name:8} {1e3 * min(seconds):9.1f} ms {ratio:7.2f} ({fastest:.2f})"
-                )
+            case = f"{part}, {batch} x {side * side}"
+            results[case] = timing.compare(case, forms, args.rounds)
+    timing.save(args, results)
 
 
 if __name__ == "__main__":

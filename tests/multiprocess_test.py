@@ -1,0 +1,184 @@
+"""Two real processes on one machine: one run, whatever happens to one of them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hsisr_jax import cluster
+from hsisr_jax.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 240  # seconds: a loaded machine compiles slowly
+CONFIG = """
+from configs import common
+
+def get_config(arg=None):
+    config = common.base()
+    config.model = {"name": "sspsr", "features": 16, "blocks": 1}
+    config.data.options = {"height": 64, "width": 64, "bands": 8}
+    config.data.patch, config.data.stride = 16, 8
+    config.batch_size, config.checkpoint_every, config.log_every = 4, 4, 1
+    return config
+"""
+
+
+class Job:
+    """The command in some processes that know of each other."""
+
+    def __init__(self, folder: Path, processes: int, **changes):
+        self.workdir, self.folder = folder / "run", folder
+        changes = {k.replace("__", "."): v for k, v in changes.items()}
+        config = {"data.dir": str(folder / "data")} | changes
+        file = folder / "tiny.py"
+        file.write_text(CONFIG)
+        command = [sys.executable, "main.py", f"--config={file}", f"--workdir={self.workdir}"]
+        command += [f"--config.{key}={value}" for key, value in config.items()]
+        address = f"127.0.0.1:{free_port()}"
+        self.processes, self.logs = [], []
+        for index in range(processes):
+            own = [f"--coordinator={address}", f"--num_processes={processes}",
+                   f"--process_id={index}"] if processes > 1 else []  # fmt: skip
+            log = folder / f"{len(list(folder.glob('*.log')))}.log"
+            with log.open("w") as file:
+                self.processes.append(
+                    subprocess.Popen(
+                        command + own,
+                        cwd=ROOT,
+                        env=environment(),
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+            self.logs.append(log)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def steps(self) -> list[int]:
+        """Finished checkpoints."""
+        listed = (self.workdir / "checkpoints").glob("*.sha256")
+        return sorted(int(path.stem) for path in listed)
+
+    def wait_for_checkpoint(self, after: int) -> None:
+        end = time.monotonic() + PATIENCE
+        while not any(step > after for step in self.steps()):
+            assert time.monotonic() < end, self.texts()
+            assert all(p.poll() is None for p in self.processes), self.texts()
+            time.sleep(0.05)
+
+    def codes(self) -> list[int]:
+        return [process.wait(PATIENCE) for process in self.processes]
+
+    def texts(self) -> list[str]:
+        return [log.read_text() for log in self.logs]
+
+    def losses(self) -> dict[int, float]:
+        rows = map(json.loads, (self.workdir / "metrics.jsonl").read_text().splitlines())
+        return {row["step"]: row["loss"] for row in rows if row["kind"] == "train"}
+
+
+def environment() -> dict[str, str]:
+    """One CPU device a process."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
+    return env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_killed_process_ends_the_other_and_the_run_resumes_anywhere(tmp_path):
+    with Job(tmp_path, 2, steps=100_000, data__placement="device") as job:
+        job.wait_for_checkpoint(0)
+        job.processes[1].kill()
+        code, _ = job.codes()
+        assert code not in (0, None)
+        message = r"another process of this run has ended|another task died"
+        assert re.search(message, job.texts()[0]), job.texts()
+        saved = job.steps()[-1]
+
+    # all of them again, batches from the host this time; SIGTERM reaches one process alone
+    with Job(tmp_path, 2, steps=100_000, data__placement="host") as job:
+        job.wait_for_checkpoint(saved)
+        job.processes[1].send_signal(signal.SIGTERM)
+        assert job.codes() == [128 + signal.SIGTERM] * 2, job.texts()
+        assert f"resuming at step {saved}" in job.texts()[0]
+        stopped = int(re.search(r"stopped at step (\d+)", job.texts()[0])[1])
+        assert job.steps()[-1] == stopped > saved
+        two = job.losses()
+
+    # the same run goes on in a single process
+    with Job(tmp_path, 1, steps=stopped + 2) as job:
+        assert job.codes() == [0], job.texts()
+        assert f"resuming at step {stopped}" in job.texts()[0]
+        assert json.loads((job.workdir / "metrics.json").read_text())["steps"] == stopped + 2
+        assert (job.workdir / "report" / "index.html").exists()
+
+    # and one that was never divided has the same losses
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "data").symlink_to(tmp_path / "data")
+    count = min(stopped, 12)
+    with Job(alone, 1, steps=count) as job:
+        assert job.codes() == [0], job.texts()
+        one = job.losses()
+    expected = [one[step] for step in range(1, count + 1)]
+    np.testing.assert_allclose([two[s] for s in range(1, count + 1)], expected, rtol=1e-5)
+
+
+def test_an_error_of_every_process_is_told_and_ends_them(tmp_path):
+    with Job(tmp_path, 2, steps=1, batch_size=3) as job:
+        assert 0 not in job.codes()
+        assert any("does not divide over 2 devices" in text for text in job.texts()), job.texts()
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (("host:1", 2, None), "together"),
+        (("host", 2, 0), "host:port"),
+        (("host:1", 2, 2), "use 0 to 1"),
+    ],
+)
+def test_half_an_address_is_refused(given, match):
+    with pytest.raises(UserError, match=match):
+        cluster.join(*given)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, False),  # sbatch
+        ({"SLURM_STEP_NODELIST": "n1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"SLURM_STEP_NODELIST": "n", "SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "16"}, True),
+        ({"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_PROCID": "3", "SLURM_NTASKS": "16"}, True),
+        ({"OMPI_MCA_orte_hnp_uri": "1.0;tcp://a:1", "OMPI_COMM_WORLD_SIZE": "4"}, True),
+        ({"OMPI_MCA_orte_hnp_uri": "1.0;tcp://a:1", "OMPI_COMM_WORLD_SIZE": "1"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, False),
+    ],
+)  # fmt: skip
+def test_launchers_are_recognised(monkeypatch, variables, expected):
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "OMPI_", "TPU_")):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cluster.announced() is expected
