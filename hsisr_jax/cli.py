@@ -1,20 +1,32 @@
 """The command line, thin: flags, a table of modes, and errors in one line with exit code 2."""
 
+import difflib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax.errors import UserError
 
+OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
+        "optimizer.discriminator", "data.options", "data.degradation", "data.augmentations",
+        "adversarial")  # fmt: skip
+CONFIG_ERRORS = (AttributeError, ArithmeticError, ImportError, LookupError, NameError, OSError,
+                 SyntaxError, TypeError, ValueError)  # fmt: skip
 MODES = ("train", "eval", "predict", "prepare", "export")
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "a config file, with its argument after a colon")
+config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "a config file, with its argument after a colon",
+    lock_config=False,  # options of networks and losses may be added: see `_check_keys`
+    accept_new_attributes=True,
+)
 flags.DEFINE_string("workdir", None, "the folder of the run")
 flags.DEFINE_string("mode", "train", f"what to do: {', '.join(MODES)}")
 flags.DEFINE_string("input", None, "predict, eval: a scene file")
@@ -55,12 +67,15 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
-    _find_config(argv)
+    path = _find_config(argv)
     try:
         rest = FLAGS(list(argv))
         config = FLAGS.config
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        _check_keys(argv, path)
+    except flags.Error as error:
         return _fail(_explain(error))
+    except CONFIG_ERRORS as error:
+        return _fail(f"{path}: {_explain(error)}")
     if rest[1:]:
         return _fail(f"unexpected argument {rest[1]!r}: options begin with --")
     if FLAGS.mode not in MODES:
@@ -75,18 +90,48 @@ def _explain(error: Exception) -> str:
     text = " ".join(str(error.args[0] if error.args else error).split())
     if "Traceback" in text:  # an error inside a config file: its last line says what
         text = re.split(r"\b\w*(?:Error|Exception): ", text)[-1]
-    return text.strip("'\" ") or type(error).__name__
+    if unknown := re.fullmatch(r"'(\w+)' Did you mean \"(\w+)\".*", text):
+        return f"the config has no key {unknown[1]!r}: did you mean {unknown[2]!r}?"
+    return text or type(error).__name__
 
 
-def _find_config(argv: Sequence[str]) -> None:
-    """Refuses a missing config file; `from configs import common` works from any folder."""
+def _check_keys(argv: Sequence[str], path: str | None) -> None:
+    """Refuses misspelt keys; `config.model` and the like take any option of what they name."""
+    if path is None:
+        return
+    as_written = FLAGS["config"].parser.parse(path)
+    for argument in argv:
+        name = re.split("[= ]", argument.lstrip("-"))[0]
+        if not name.startswith("config."):
+            continue
+        section, at = as_written, []
+        for part in name.split(".")[1:]:
+            if not isinstance(section, Mapping | ConfigDict) or part not in section:
+                if ".".join(at) not in OPEN:
+                    raise UserError(_unknown_key(name, part, section))
+                break
+            section, at = section[part], [*at, part]
+    FLAGS.config.lock()
+
+
+def _unknown_key(name: str, part: str, section: object) -> str:
+    known = list(section) if isinstance(section, Mapping | ConfigDict) else []
+    close = difflib.get_close_matches(part, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
+    return f"--{name}: the config has no key {part!r}: {hint}"
+
+
+def _find_config(argv: Sequence[str]) -> str | None:
+    """The config's path and argument; `from configs import common` works from any folder."""
+    found = None
     for argument in argv:
         name, _, value = argument.lstrip("-").partition("=")
         if name == "config" and value:
-            path = Path(value.split(":")[0])
+            path, found = Path(value.split(":")[0]), value
             if not path.is_file():
                 raise UserError(f"there is no config file {path}")
             sys.path.append(str(path.resolve().parent.parent))
+    return found
 
 
 def _fail(text: str) -> int:

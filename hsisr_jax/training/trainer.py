@@ -36,6 +36,7 @@ class Trainer:
     on_device: bool
     ema: bool
     adjust: Callable[[dict], dict] = lambda params: params
+    deterministic: bool = False  # GPUs: no sums whose order varies; CPUs have none
 
     def __post_init__(self):
         meshes.check_batch(self.mesh, self.batch_size)
@@ -112,8 +113,20 @@ class Trainer:
     def compile(self, state: TrainState, source) -> float:
         """Compiles for this source; returns the seconds that it took."""
         began = time.monotonic()
-        self._compiled = self._advance.lower(state, source, np.int32(1)).compile()
+        options = {"xla_gpu_deterministic_ops": True} if self._wants_options() else None
+        lowered = self._advance.lower(state, source, np.int32(1))
+        self._compiled = lowered.compile(compiler_options=options)
         return time.monotonic() - began
+
+    def _wants_options(self) -> bool:
+        return self.deterministic and self.mesh.devices.flat[0].platform == "gpu"
+
+    def batch_at(self, step: int) -> dict[str, jax.Array]:
+        """The batch that the optimisation at `step` sees, to look at what went wrong there."""
+        drawn = draw_on_host(
+            jax.device_get(self.patches), self.seed, step, self.batch_size, augment=self.augment
+        )
+        return self.recipe(drawn, jax.random.fold_in(self._key, step))
 
     def advance(self, state: TrainState, source, n: int) -> tuple[TrainState, dict]:
         """`n` steps in one dispatch; at most one dispatch waits behind another."""

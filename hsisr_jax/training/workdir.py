@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from hsisr_jax.checkpoints import write_text
+from hsisr_jax.checkpoints import FOLDER, write_text
 from hsisr_jax.errors import UserError
 
 # what may change between the runs of one workdir without making it another experiment
@@ -27,24 +28,52 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "nump
 
 
 class Workdir:
-    """Opened by a run for itself alone; `files` of it are written beside and renamed."""
+    """Opened by a run for itself alone; its files are written beside and renamed.
+
+    A run that fails by a mistake in its config before its first step leaves nothing behind.
+    """
 
     def __init__(self, path: str | os.PathLike, config: ConfigDict | Mapping):
         self.path = Path(path).resolve()
         self.config = as_dict(config)
         self._lock = None
+        self._earlier: set[str] | None = None  # what was there before; None: no folder
 
     def __enter__(self) -> "Workdir":
         if jax.process_index() == 0:
             self._claim()
-            self._check_config()
-            self.write_json("config.json", self.config)
-            self.write_json("environment.json", environment())
+            try:
+                self._check_config()
+                self.write_json("config.json", self.config)
+                self.write_json("environment.json", environment())
+            except UserError as error:
+                self.__exit__(UserError, error, None)
+                raise
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, error, trace) -> None:
         if self._lock:
+            if isinstance(error, UserError) and not self._has_results():
+                self._tidy()
             self._lock.close()
+
+    def _has_results(self) -> bool:
+        """Anything worth keeping: a config of before, a checkpoint, a logged step."""
+        log = self.path / "metrics.jsonl"
+        steps = (path.name for path in (self.path / FOLDER).glob("*"))
+        return (
+            "config.json" in (self._earlier or ())
+            or any(name.isdigit() for name in steps)
+            or (log.exists() and log.stat().st_size > 0)
+        )
+
+    def _tidy(self) -> None:
+        """Removes what this run made."""
+        for path in self.path.iterdir():
+            if path.name not in (self._earlier or ()):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if self._earlier is None:
+            self.path.rmdir()
 
     def write_json(self, name: str, value: Any) -> None:
         if jax.process_index() == 0:
@@ -52,6 +81,8 @@ class Workdir:
 
     def _claim(self) -> None:
         try:
+            if self.path.is_dir():
+                self._earlier = {path.name for path in self.path.iterdir()}
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
