@@ -167,7 +167,7 @@ def show(rows: list[dict]) -> None:
 def table(rows: list[dict], args: argparse.Namespace) -> str:
     """Means over the seeds in Markdown, bicubic and the published code beside them."""
     lines = [
-        f"| network, scale, {args.steps} steps | set | seeds | PSNR | SSIM | SAM (deg) | ERGAS | s |",
+        f"| {args.steps} steps | set | seeds | PSNR | SSIM | SAM (deg) | ERGAS | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for network, scale in dict.fromkeys((r["network"], r["scale"]) for r in rows):

@@ -103,7 +103,7 @@ AHEAD = {
     "rate": _rate,
     "ema": lambda config: config.update({"ema": 0.99}),
     "angle": lambda config: setattr(
-        config, "loss", ConfigDict({"name": "weighted", "l1": 1.0, "spectral_angle": 0.1})
+        config, "loss", ConfigDict({"name": "weighted", "relative_l1": 1.0, "spectral_angle": 0.5})
     ),
     "dense": lambda config: config.data.update({"stride": 2}),
     "ensemble": lambda config: config.eval.update({"self_ensemble": True}),

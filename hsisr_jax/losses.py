@@ -200,6 +200,12 @@ def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     return _sample_means(rows) + _sample_means(columns)
 
 
+def _relative_l1(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
+    """L1 as a share of the target's mean, so that weights beside it hold for any scene's range."""
+    level = jnp.mean(jnp.abs(at_least_float32(_target(batch, "hr", "the loss term 'relative_l1'"))))
+    return TERMS["l1"](out, batch, mask) / jnp.maximum(level, 1e-6)
+
+
 def _consistency(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
     """Estimate and target as MATLAB's bicubic would show them at the input's resolution.
 
@@ -246,6 +252,7 @@ def _domain_accuracy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> ja
 
 TERMS: dict[str, Term] = {
     "l1": _compare(lambda x, y: jnp.abs(x - y), "l1"),
+    "relative_l1": _relative_l1,
     "mse": _compare(lambda x, y: jnp.square(x - y), "mse"),
     "charbonnier": _compare(_charbonnier, "charbonnier"),
     "spectral_angle": _compare(_angle, "spectral_angle"),

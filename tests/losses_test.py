@@ -265,3 +265,13 @@ def test_consistency_sees_what_is_wrong_at_low_resolution_alone(made):
     seen = loss({"sr": batch["hr"] + 0.1}, batch)[0]
     assert hidden < 0.01
     np.testing.assert_allclose(seen, 0.1, rtol=1e-4)
+
+
+def test_relative_l1_is_the_same_in_any_unit(made):
+    out, batch = made
+    loss = losses.create("weighted", relative_l1=1.0)
+    share = loss(out, batch)[0]
+    expected = np.abs(out["sr"] - batch["hr"]).mean() / np.asarray(batch["hr"]).mean()
+    np.testing.assert_allclose(share, expected, rtol=1e-5)
+    thousandth = {"hr": batch["hr"] / 1000}
+    np.testing.assert_allclose(loss({"sr": out["sr"] / 1000}, thousandth)[0], share, rtol=1e-5)

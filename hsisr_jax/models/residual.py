@@ -41,23 +41,32 @@ def last_layer(network: nn.Module) -> str | None:
 class BicubicResidual(nn.Module):
     """`sr = lms + network's sr`; a bicubic skip of the network's own is taken out again.
 
-    A network without a single last layer gets one factor a band instead, zero at the start.
+    A network without a single last layer gets one factor a band instead, zero at the start. The
+    network sees its inputs divided by `level`, and what it gives is multiplied by it: dark scenes,
+    or scenes of one very bright pixel, train as others do. The number is kept with the weights.
     """
 
     network: nn.Module
+    level: float = 1.0
 
     def setup(self):
         nn.share_scope(self, self.network)
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
-        out = self.network(batch, train=train)
-        detail, lms = out["sr"], batch["lms"]
+        lms = batch["lms"]
+        level = self.variable("constants", "level", jnp.asarray, self.level, jnp.float32)
+        level = level.value.astype(lms.dtype)
+        seen = batch | {name: batch[name] / level for name in ("lr", "lms")}
+        out = self.network(seen, train=train)
+        detail = out["sr"]
         if getattr(self.network, "bicubic_skip", False):
-            detail = detail - interpolate(batch["lr"], detail.shape[1:3])
+            detail = detail - interpolate(seen["lr"], detail.shape[1:3])
         if last_layer(self.network) is None:
             detail = detail * self.param(GAIN, nn.initializers.zeros, (1, 1, 1, detail.shape[-1]))
-        return out | {"sr": lms + detail}
+        scaled = {name: level * out[name] for name in ("reconstruction",) if name in out}
+        scaled |= {"stages": [level * x for x in out["stages"]]} if "stages" in out else {}
+        return out | scaled | {"sr": lms + level * detail}
 
     def zero_start(self, params: dict) -> dict:
         """Fresh parameters with the network's last layer at zero."""

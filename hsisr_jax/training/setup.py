@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hsisr_jax import degrade, losses, models
 from hsisr_jax.data import augment
 from hsisr_jax.data.batches import Recipe
-from hsisr_jax.data.scenes import Dataset
+from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.baselines import linear_fit
 from hsisr_jax.inference.evaluate import Protocol
@@ -20,6 +21,7 @@ from hsisr_jax.models.residual import BicubicResidual, LeastSquaresResidual
 from hsisr_jax.training import STEPS
 from hsisr_jax.training.steps import Step
 
+USUAL_MEAN = 0.2  # of a scene divided by its maximum
 CACHE = Path("~/.cache/hsisr_jax/xla").expanduser()
 
 
@@ -50,7 +52,16 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
     network = models.create(name, **options)
     if not config.residual:
         return network
-    return LeastSquaresResidual(network) if "msi_bands" in fields else BicubicResidual(network)
+    if "msi_bands" in fields:
+        return LeastSquaresResidual(network)
+    return BicubicResidual(network, level=1.0 if data.floor else mean(data.train) / USUAL_MEAN)
+
+
+def mean(train: list[Scene]) -> float:
+    """The mean of all training pixels and bands, as the network would see them."""
+    sums = [(s.hr.mean(dtype=np.float64) * s.normaliser.gain + s.normaliser.bias) * s.hr.size
+            for s in train]  # fmt: skip
+    return float(sum(sums) / max(sum(s.hr.size for s in train), 1)) or USUAL_MEAN
 
 
 def first_values(module: nn.Module, data: Dataset) -> Callable[[dict], dict]:

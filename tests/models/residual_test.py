@@ -33,6 +33,7 @@ def test_every_network_starts_at_bicubic(name):
     module = BicubicResidual(network)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(1), inputs, train=False))
     variables = jax.tree.map(lambda x: jnp.full(x.shape, 0.01, x.dtype), dict(shapes))
+    variables["constants"] = {"level": jnp.float32(0.5)}
     variables.pop("intermediates", None)
     params = module.zero_start(variables.pop("params"))
     if "residual_gain" in params:
@@ -107,3 +108,19 @@ def test_zeros_under_one_path_only():
     params = {"a": {"b": jnp.ones(2), "bb": jnp.ones(2)}, "b": jnp.ones(2)}
     zeroed = with_zeros(params, "a/b")
     assert not zeroed["a"]["b"].any() and zeroed["a"]["bb"].all() and zeroed["b"].all()
+
+
+def test_a_darker_scene_gives_the_same_detail():
+    """Values and level of a tenth: all outputs are a tenth."""
+    inputs = batch()
+    network = models.create("snlsr", bands=BANDS, scale=SCALE, features=8, materials=4)
+    bright = BicubicResidual(network, level=0.4)
+    variables = jax.jit(lambda: bright.init(jax.random.key(0), inputs, train=False))()
+    apply = jax.jit(lambda v, x: bright.apply(v, x, train=False))
+    dark = {**inputs, "lr": inputs["lr"] / 10, "lms": inputs["lms"] / 10}
+    stored = variables["constants"]["level"]
+    np.testing.assert_allclose(stored, 0.4)
+    here = apply(variables, inputs)
+    there = apply({**variables, "constants": {"level": stored / 10}}, dark)
+    for name in ("sr", "reconstruction"):
+        np.testing.assert_allclose(there[name], here[name] / 10, rtol=1e-3, atol=1e-5)
