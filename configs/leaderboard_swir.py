@@ -27,6 +27,7 @@ def get_config(arg: str | None = None):
     seeds = next((int(word[6:]) for word in words if word.startswith("seeds=")), 10)
     smoke = "smoke" in words
     config = ConfigDict({"runs": {}, "seeds": tuple(range(1 if smoke else seeds))})
+    config.manual_dir = ""  # files that you downloaded by hand
     for label, recipe in NETWORKS.items():
         one = recipe.get_config("smoke" if smoke else None)
         entry = {"dataset": "SWIR Park", "network": label, "config": one}

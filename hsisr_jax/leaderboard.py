@@ -23,7 +23,7 @@ from hsisr_jax.inference import cost, trained
 from hsisr_jax.report import board
 from hsisr_jax.report.board import BASELINES, Row
 from hsisr_jax.training.stopping import Interrupted
-from hsisr_jax.training.workdir import as_dict, read_config
+from hsisr_jax.training.workdir import as_dict, differences, read_config
 
 
 def run(config: ConfigDict | Mapping, workdir: str | Path) -> list[Row]:
@@ -35,6 +35,7 @@ def run(config: ConfigDict | Mapping, workdir: str | Path) -> list[Row]:
     for number, (seed, name) in enumerate((s, n) for s in config.seeds for n in runs):
         entry, place = runs[name], folder / name / f"seed_{seed}"
         one = ConfigDict({**entry["config"], "seed": seed})
+        one.data.manual_dir = config.get("manual_dir", "") or one.data.manual_dir
         print(f"[{number + 1}/{total}] {name}, seed {seed}", flush=True)
         try:
             results.setdefault(name, []).append(finished(one, place) or _made(one, place))
@@ -59,7 +60,8 @@ def finished(config: ConfigDict, place: Path) -> dict | None:
         found = json.loads((place / "metrics.json").read_text())
     except (OSError, ValueError):
         return None
-    return found if read_config(place) == as_dict(config) else None
+    changed = differences(read_config(place), as_dict(config))
+    return None if set(changed) - {"data.dir", "data.manual_dir"} else found
 
 
 def table(

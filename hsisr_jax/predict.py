@@ -98,6 +98,7 @@ class Job:
         survey.warn_of_range(self.normaliser, self.sample, self.say)
         self.variables, self.step = trained.weights(workdir, card)
         self.mesh = mesh.make()
+        self.compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
         self.frontend = Frontend(
             card.module(),
             card.scale,
@@ -114,7 +115,6 @@ class Job:
     def run(self, target: Path) -> None:
         """Makes the file, or continues it."""
         options, card, scene = self.options, self.card, self.scene
-        self.compiled = {}
         sizes = choose(
             card,
             (scene.height, scene.width),
@@ -287,18 +287,19 @@ def _pair(
     card: Trained, workdir: Path, scene: SceneReader, truth: SceneReader, folder: Path
 ) -> dict[str, np.ndarray]:
     """`hr`, the estimate `test`, and where they are known `lr` and `bicubic`."""
-    normaliser = Normaliser(**card.domains[0]["normaliser"])
-    hr = pairs.seen(truth, normaliser)
-    as_it_is = (scene.height, scene.width, scene.bands) == hr.shape
-    if as_it_is:
-        return {"hr": hr, "test": pairs.seen(scene, normaliser)}
+    size = truth.height, truth.width, truth.bands
+    if (scene.height, scene.width, scene.bands) == size:
+        domain = card.domains[0] if card.msi_bands else survey.choose_domain(card, scene, False)[0]
+        normaliser = Normaliser(**domain["normaliser"])
+        return {"hr": pairs.seen(truth, normaliser), "test": pairs.seen(scene, normaliser)}
     shape = scene.height * card.scale, scene.width * card.scale, card.bands
-    pairs.check_sizes(shape, hr.shape, truth.path)
+    pairs.check_sizes(shape, size, truth.path)
     estimate = folder / "estimate.npy"
     job = Job(card, workdir, scene, Options(quicklook=False, normalise="model"))
     job.run(estimate)
+    normaliser = Normaliser(**job.domain["normaliser"])
     with formats.open_scene(estimate) as made:
-        cubes = {"hr": hr, "test": pairs.seen(made, Normaliser(**job.domain["normaliser"]))}
+        cubes = {"hr": pairs.seen(truth, normaliser), "test": pairs.seen(made, normaliser)}
     for path in (estimate, Path(f"{estimate}.json")):
         path.unlink(missing_ok=True)
     if not card.msi_bands:

@@ -20,7 +20,7 @@ from hsisr_jax.inference.projection import along
 HALO = 4  # input pixels: bicubic upsampling looks two away
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frontend:
     """How a scene is shown to a network; hidden (no-data) values stay hidden in the output."""
 

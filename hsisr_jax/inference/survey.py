@@ -51,11 +51,12 @@ def _map(card: Trained, domain: dict, scene: SceneReader, *, resample: bool) -> 
 
 def sample(scene: SceneReader) -> np.ndarray:
     """Some stored pixels `n c` from all over the scene, as float32; hidden ones are NaN."""
-    starts = np.unique(np.linspace(0, max(scene.height - ROWS, 0), PLACES).astype(int))
-    each = max(PIXELS // (len(starts) * ROWS), 1)
-    step = max(scene.width // each, 1)
+    few = scene.height <= PLACES * ROWS
+    starts = [0] if few else np.linspace(0, scene.height - ROWS, PLACES).astype(int).tolist()
+    rows = scene.height if few else ROWS
+    step = max(scene.width * rows * len(starts) // PIXELS, 1)
     parts = [
-        scene.read(slice(row, row + ROWS))[:, ::step].reshape(-1, scene.bands) for row in starts
+        scene.read(slice(row, row + rows))[:, ::step].reshape(-1, scene.bands) for row in starts
     ]
     return _hidden_as_nan(np.concatenate(parts), scene.meta.nodata)
 

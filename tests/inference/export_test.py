@@ -1,0 +1,78 @@
+"""Exported networks: the same numbers, without Flax and without this library."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import workdirs
+
+from hsisr_jax import models, predict, resize
+from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.inference import export, trained
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "load_exported.py"
+BLOCKED = """
+import runpy, sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("flax", "hsisr_jax", "orbax", "optax", "ml_collections"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refused())
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_example_needs_jax_alone(tmp_path, capsys):
+    seen = Normaliser(gain=0.5, bias=0.1)
+    workdir = workdirs.make(tmp_path / "run", "rcam", normaliser=seen)
+    predict.export(workdir, tmp_path / "m.stablehlo")
+    assert "any batch and size" in capsys.readouterr().out
+    cube = workdirs.scene(13, 17)
+    np.save(tmp_path / "in.npy", cube)
+    arguments = [str(EXAMPLE), *(str(tmp_path / n) for n in ("m.stablehlo", "in.npy", "out.npy"))]
+    script = [sys.executable, "-c", BLOCKED, *arguments]
+    ended = subprocess.run(script, env=os.environ, capture_output=True, text=True)
+    assert ended.stdout.strip() == "(13, 17, 4) -> (26, 34, 4)", ended.stderr
+    card = trained.load(workdir)
+    variables, _ = trained.weights(workdir, card)
+    lr = seen.apply(cube[None], np)
+    sr = card.module().apply(variables, {"lr": lr}, train=False)["sr"]
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), seen.invert(sr[0], np), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_resizing_of_free_size_equals_that_of_known_size(scale):
+    def both(x):
+        size = scale * x.shape[1], scale * x.shape[2]
+        return resize.imresize(x, scale), resize.interpolate(x, size)
+
+    shape = jax.export.symbolic_shape("b, h, w, 3", constraints=["h >= 4", "w >= 4"])
+    exported = jax.export.export(jax.jit(both))(jax.ShapeDtypeStruct(shape, np.float32))
+    x = np.random.default_rng(0).random((2, 5, 9, 3), np.float32)
+    for free, known in zip(exported.call(x), both(x)):
+        np.testing.assert_allclose(free, known, atol=1e-6)
+
+
+def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
+    """SRLSGAT is exported for the training patch, in batches of any length."""
+    network = {"name": "srlsgat", "bands": 6, "group_size": 3, "features": 16, "blocks": 1}
+    domains = [{"wavelengths": None, "normaliser": {}}]
+    card = trained.Trained(network, bands=6, domains=domains, tile=8)
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
+    init = jax.jit(lambda key: card.module().init(key, example, train=False))
+    variables = init(jax.random.key(0))
+    facts = export.write(tmp_path / "m.stablehlo", card, variables)
+    assert facts["free"] == "any batch" and facts["input"].startswith("float32[b,8,8,6]")
+    exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
+    cubes = np.random.default_rng(0).random((3, 8, 8, 6), np.float32)
+    expected = export.physical_function(card, variables)(cubes)
+    np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-5)
+
+
+def test_every_network_says_how_it_is_tiled():
+    assert set(trained.LOCAL) | set(trained.WHOLE) == set(models.names())

@@ -1,0 +1,372 @@
+"""Scenes of any size through a network: seams, formats, georeference, resuming, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import workdirs
+
+from hsisr_jax import formats, predict, resize
+from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneMeta
+from hsisr_jax.inference import trained
+from hsisr_jax.predict import Options
+
+WAVELENGTHS = np.linspace(450, 700, 4)
+UTM = (20.0, 0.0, 500000.0, 0.0, -20.0, 5400000.0)
+META = SceneMeta(wavelengths=WAVELENGTHS, fwhm=np.full(4, 9.0), transform=UTM, nodata=-1.0)
+QUIET = Options(quicklook=False)
+
+
+@pytest.fixture(scope="module")
+def bicubic(tmp_path_factory):
+    return workdirs.make(tmp_path_factory.mktemp("runs") / "bicubic")
+
+
+@pytest.fixture(scope="module")
+def rcam(tmp_path_factory):
+    return workdirs.make(tmp_path_factory.mktemp("runs") / "rcam", "rcam")
+
+
+def predicted(workdir, cube, folder, options=QUIET, *, meta=META, name="in.npy", out="out.npy"):
+    formats.write_scene(folder / name, cube, meta)
+    predict.predict(workdir, folder / name, folder / out, options)
+    return formats.read_scene(folder / out)
+
+
+def whole(workdir, cube):
+    """The network on the whole image, without any of the streaming."""
+    card = trained.load(workdir)
+    variables, _ = trained.weights(workdir, card)
+    lr = cube[None]
+    batch = {"lr": lr, "lms": resize.imresize(lr, card.scale)}
+    run = jax.jit(lambda batch: card.module().apply(variables, batch, train=False)["sr"])
+    return np.asarray(run(batch)[0])
+
+
+@pytest.mark.parametrize("shape", [(40, 56), (5, 70), (16, 16), (3, 3)])
+def test_tiles_of_a_local_network_have_no_seams(bicubic, tmp_path, shape):
+    cube = workdirs.scene(*shape)
+    found, _ = predicted(bicubic, cube, tmp_path, Options(tile=16, overlap=8, quicklook=False))
+    np.testing.assert_allclose(found, resize.imresize(cube, 2), atol=2e-6)
+
+
+def test_a_network_that_looks_at_whole_images_is_tiled_as_in_training(rcam, tmp_path, capsys):
+    cube = workdirs.scene()
+    found, _ = predicted(rcam, cube, tmp_path)
+    said = capsys.readouterr().err
+    assert "tiles of 8 x 8" in said and "looks at whole images (channel attention)" in said
+    reference = whole(rcam, cube)
+    errors = {8: np.abs(found - reference).max()}
+    for tile in (32, 64):
+        options = Options(tile=tile, overlap=8, quicklook=False)
+        errors[tile] = np.abs(predicted(rcam, cube, tmp_path, options)[0] - reference).max()
+    # attention sees other means in every tile, the less so the larger they are
+    assert errors[64] < 1e-6 < errors[32] < errors[8]
+
+
+def test_every_device_takes_part_and_gives_the_same(rcam, tmp_path, monkeypatch, capsys):
+    cube = workdirs.scene(24, 40)
+    many, _ = predicted(rcam, cube, tmp_path)
+    assert "on 8 x cpu" in capsys.readouterr().err
+    one_device = predict.mesh.make(1)
+    monkeypatch.setattr(predict.mesh, "make", lambda *args: one_device)
+    alone, _ = predicted(rcam, cube, tmp_path)
+    np.testing.assert_allclose(many, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("a.hdr", "b.tif"), ("a.tif", "b.hdr"), ("a.mat", "b.h5"), ("a.nc", "b.mat"),
+     ("a.npy", "b.npz"), ("a.npz", "b.npy"), ("a.h5", "b.nc"), ("a.img", "b.bil")],
+)  # fmt: skip
+def test_any_format_becomes_any_other(bicubic, tmp_path, source, target):
+    cube = workdirs.scene(20, 24)
+    found, meta = predicted(bicubic, cube, tmp_path, name=source, out=target)
+    np.testing.assert_allclose(found, resize.imresize(cube, 2), atol=2e-6)
+    np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+    np.testing.assert_allclose(meta.fwhm, META.fwhm)
+    assert meta.transform == (10.0, 0.0, 500000.0, 0.0, -10.0, 5400000.0)
+    assert meta.nodata == -1
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_pixel_corners_keep_their_map_coordinates(bicubic, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    spectral = pytest.importorskip("spectral")
+    cube = workdirs.scene(20, 24)
+    crs = rasterio.crs.CRS.from_epsg(32632).to_wkt()
+    meta = SceneMeta(wavelengths=WAVELENGTHS, transform=UTM, crs=crs)
+    predicted(bicubic, cube, tmp_path, meta=meta, name="in.tif", out="out.tif")
+    predicted(bicubic, cube, tmp_path, meta=meta, name="in.hdr", out="out.hdr")
+    with rasterio.open(tmp_path / "in.tif") as before, rasterio.open(tmp_path / "out.tif") as after:
+        assert after.crs == before.crs
+        assert after.bounds == before.bounds
+        matrices = [np.array(file.transform).reshape(3, 3) for file in (before, after)]
+        for row, col in ((0, 0), (20, 24), (7, 11)):
+            corners = [m @ (f * col, f * row, 1) for m, f in zip(matrices, (1, 2))]
+            np.testing.assert_array_equal(*corners)
+    image = spectral.open_image(str(tmp_path / "out.hdr"))
+    assert image.shape == (40, 48, 4)
+    assert [float(x) for x in image.metadata["map info"][3:7]] == [500000, 5400000, 10, 10]
+    np.testing.assert_allclose(np.array(image.open_memmap()), resize.imresize(cube, 2), atol=2e-6)
+
+
+def test_integers_keep_their_units_and_no_data(bicubic, tmp_path):
+    cube = np.rint(workdirs.scene(20, 24) * 1e4).astype(np.uint16)
+    cube[3:5, 6] = 0
+    meta = SceneMeta(wavelengths=WAVELENGTHS, scale=1e-4, nodata=0)
+    options = Options(dtype="int16", output_scale=1e-3, quicklook=False)
+    found, after = predicted(bicubic, cube, tmp_path, options, meta=meta, name="in.tif")
+    assert found.dtype == np.int16 and after.scale == 1e-3 and after.nodata == 0
+    hidden = np.zeros((40, 48), bool)
+    hidden[6:10, 12:14] = True
+    assert ((found == 0).all(-1) == hidden).all()
+    far = np.s_[20:, 24:]
+    expected = np.asarray(resize.imresize(cube.astype(np.float32) * 1e-4, 2))
+    np.testing.assert_allclose(found[far] * 1e-3, expected[far], atol=6e-4)
+    same, unchanged = predicted(bicubic, cube, tmp_path, meta=meta, name="in.tif")
+    assert same.dtype == np.float32 and unchanged.scale == 1e-4
+    np.testing.assert_allclose(same[far] * 1e-4, expected[far], atol=2e-6)
+
+
+def test_nan_stays_where_it_was(bicubic, tmp_path):
+    cube = workdirs.scene(20, 24)
+    cube[2, 3, 1] = np.nan
+    found, _ = predicted(bicubic, cube, tmp_path, meta=SceneMeta(wavelengths=WAVELENGTHS))
+    assert np.isnan(found).sum() == 4 and np.isnan(found[4:6, 6:8, 1]).all()
+
+
+def test_the_models_range_is_applied_and_inverted(tmp_path):
+    """The network sees what it saw in training, whatever the units of the file."""
+    seen = Normaliser(gain=0.5, bias=0.1)
+    workdir = workdirs.make(tmp_path / "run", "rcam", normaliser=seen)
+    cube = workdirs.scene(8, 8)
+    expected = seen.invert(whole(workdir, seen.apply(cube, np)), np)
+    found, _ = predicted(workdir, cube, tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    stored = (cube - 0.2) / 1e-3
+    meta = SceneMeta(wavelengths=WAVELENGTHS, scale=1e-3, offset=0.2)
+    found, _ = predicted(workdir, stored, tmp_path, meta=meta)
+    np.testing.assert_allclose(found * 1e-3 + 0.2, expected, atol=1e-5)
+
+
+def test_logarithms_are_undone(tmp_path):
+    log = Normaliser(floor=1e-4, low=float(np.log(1e-4)), high=0.0)
+    workdir = workdirs.make(tmp_path / "run", normaliser=log)
+    cube = workdirs.scene(12, 12)
+    found, _ = predicted(workdir, cube, tmp_path)
+    expected = log.invert(np.asarray(resize.imresize(log.apply(cube, np), 2)), np)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_scene_in_other_units_is_told_or_divided_by_its_maximum(bicubic, tmp_path, capsys):
+    cube = workdirs.scene(12, 12) * 5000
+    predicted(bicubic, cube, tmp_path)
+    assert "check the scene's scale factor" in capsys.readouterr().err
+    options = Options(quicklook=False, normalise="scene")
+    found, _ = predicted(bicubic, cube, tmp_path, options)
+    said = capsys.readouterr().err
+    assert f"its own maximum, {cube.max():g}" in said and "scale factor" not in said
+    np.testing.assert_allclose(found, resize.imresize(cube, 2), rtol=1e-4)
+
+
+def test_other_bands_are_refused_with_both_lists(bicubic, tmp_path):
+    cube = workdirs.scene(12, 12, 9)
+    nm = np.linspace(400, 800, 9)
+    with pytest.raises(UserError) as caught:
+        predicted(bicubic, cube, tmp_path, meta=SceneMeta(wavelengths=nm))
+    assert "model: 4 bands, 450-700 nm (450, 533.33, 616.67, 700)" in str(caught.value)
+    assert "scene: 9 bands, 400-800 nm (400, 450, 500 ... 750, 800)" in str(caught.value)
+    assert "--resample_bands" in str(caught.value)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_resampled_bands_are_the_models(bicubic, tmp_path):
+    nm = np.linspace(400, 800, 9)
+    cube = np.broadcast_to(nm.astype(np.float32) / 1000, (12, 12, 9))
+    options = Options(quicklook=False, resample_bands=True)
+    found, meta = predicted(bicubic, cube, tmp_path, options, meta=SceneMeta(wavelengths=nm))
+    np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+    assert found.shape == (24, 24, 4)
+    expected = np.broadcast_to(WAVELENGTHS / 1000, found.shape)
+    np.testing.assert_allclose(found, expected, atol=0.01)  # a spectrum that is a straight line
+
+
+def test_bad_bands_are_left_out(bicubic, tmp_path):
+    cube = workdirs.scene(12, 12, 5)
+    bad = np.array([False, True, False, False, False])
+    nm = np.insert(WAVELENGTHS, 1, 490)
+    found, meta = predicted(bicubic, cube, tmp_path, meta=SceneMeta(wavelengths=nm, bad_bands=bad))
+    np.testing.assert_allclose(found, resize.imresize(cube[..., ~bad], 2), atol=2e-6)
+    np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+
+
+def test_self_ensemble_and_bfloat16(rcam, tmp_path):
+    cube = workdirs.scene(16, 24)
+    plain, _ = predicted(rcam, cube, tmp_path)
+    half, _ = predicted(rcam, cube, tmp_path, Options(quicklook=False, precision="bfloat16"))
+    assert 0 < np.abs(half - plain).max() < 0.02 * np.abs(plain).max()
+    options = Options(quicklook=False, self_ensemble=True, tile=64)
+    averaged, _ = predicted(rcam, cube, tmp_path, options)
+    turned = []
+    for k in range(4):
+        for flip in (slice(None), slice(None, None, -1)):
+            out = whole(rcam, np.rot90(cube, k)[:, flip])
+            turned.append(np.rot90(out[:, flip], -k))
+    np.testing.assert_allclose(averaged, np.mean(turned, 0), atol=1e-5)
+
+
+def test_spectral_super_resolution_has_the_models_wavelengths(tmp_path):
+    workdir = workdirs.make(tmp_path / "run", "ssran", bands=7, msi=3)
+    cube = workdirs.scene(8, 8, 3)
+    meta = SceneMeta(wavelengths=(480, 560, 660), transform=UTM, band_names=("b", "g", "r"))
+    found, after = predicted(workdir, cube, tmp_path, Options(), meta=meta)
+    assert found.shape == (8, 8, 7) and after.transform == UTM and not after.band_names
+    np.testing.assert_allclose(after.wavelengths, np.linspace(450, 700, 7))
+    assert (tmp_path / "out_quicklook.png").exists()
+    with pytest.raises(UserError, match="5 bands and the model reads 3"):
+        predicted(workdir, workdirs.scene(8, 8, 5), tmp_path, meta=SceneMeta())
+
+
+def test_the_quicklook_is_in_true_colour(tmp_path):
+    from PIL import Image
+
+    nm = [460.0, 500.0, 550.0, 640.0]
+    workdir = workdirs.make(tmp_path / "run", wavelengths=nm)
+    cube = workdirs.scene(20, 30)
+    predicted(workdir, cube, tmp_path, Options(), meta=SceneMeta(wavelengths=nm), out="out.tif")
+    picture = np.asarray(Image.open(tmp_path / "out_quicklook.png"))
+    assert picture.shape == (40, 60, 3)
+    fine = np.asarray(resize.imresize(cube, 2))[..., [3, 2, 0]]
+    low, high = np.percentile(cube.reshape(-1, 4)[:, [3, 2, 0]], [2, 98], axis=0)
+    expected = np.clip((fine - low) / (high - low), 0, 1) * 255
+    assert np.abs(picture - expected).mean() < 3  # the stretch is of a sample of the input
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from hsisr_jax import predict
+from hsisr_jax.inference.output import Journal
+add, count = Journal.add, []
+def add_and_die(self, unit):
+    add(self, unit)
+    count.append(unit)
+    if len(count) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.add = add_and_die
+predict.predict({workdir!r}, {source!r}, {target!r}, predict.Options(tile=16, overlap=4))
+"""
+
+
+@pytest.mark.parametrize("ending", ["tif", "hdr"])
+def test_a_killed_prediction_is_continued(rcam, tmp_path, capsys, ending):
+    source, target = tmp_path / "in.hdr", tmp_path / f"out.{ending}"
+    formats.write_scene(source, workdirs.scene(70, 30), META)
+    root = Path(__file__).parents[1]
+    script = KILLED.format(root=str(root), tests=str(root / "tests"), workdir=str(rcam),
+                           source=str(source), target=str(target))  # fmt: skip
+    ended = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    left = [path.name for path in tmp_path.glob("out*")]
+    assert left and all(name.endswith(".partial") for name in left)
+    options = Options(tile=16, overlap=4)
+    capsys.readouterr()
+    predict.predict(rcam, source, target, options)
+    assert "resuming" in capsys.readouterr().err
+    resumed, _ = formats.read_scene(target)
+    again = tmp_path / f"again.{ending}"
+    predict.predict(rcam, source, again, options)
+    np.testing.assert_array_equal(resumed, formats.read_scene(again)[0])
+    pictures = [(tmp_path / f"{n}_quicklook.png").read_bytes() for n in ("out", "again")]
+    assert pictures[0] == pictures[1]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_other_settings_start_anew(rcam, tmp_path, capsys):
+    cube = workdirs.scene(40, 24)
+    formats.write_scene(tmp_path / "in.npy", cube, META)
+    card = trained.load(rcam)
+    with formats.open_scene(tmp_path / "in.npy") as scene:
+        job = predict.Job(card, rcam, scene, QUIET)
+        target = tmp_path / "out.npy"
+        grid = predict.choose(card, cube.shape[:2], tile=0, overlap=-1, devices=8,
+                              compiled=job.compile)  # fmt: skip
+        output, done = job.begin(target, grid)
+        output.journal.add((0, 0))
+        assert not done and output.journal.read() == {(0, 0)}
+    found, _ = predicted(rcam, cube, tmp_path, Options(quicklook=False, tile=16))
+    assert "resuming" not in capsys.readouterr().err
+    options = Options(quicklook=False, tile=16)
+    fresh, _ = predicted(rcam, cube, tmp_path, options, out="b.npy")
+    np.testing.assert_array_equal(found, fresh)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"precision": "float16"}, "--precision"), ({"dtype": "text"}, "--dtype"),
+     ({"normalise": "max"}, "--normalise"), ({"output_scale": -1.0}, "--output_scale"),
+     ({"tile": 4, "overlap": 4}, "cannot overlap")],
+)  # fmt: skip
+def test_options_that_make_no_sense(bicubic, tmp_path, options, word):
+    with pytest.raises(UserError, match=word):
+        predicted(bicubic, workdirs.scene(12, 12), tmp_path, Options(**options))
+
+
+def test_files_that_make_no_sense(bicubic, tmp_path):
+    formats.write_scene(tmp_path / "in.npy", workdirs.scene(12, 12))
+    with pytest.raises(UserError, match="choose another name"):
+        predict.predict(bicubic, tmp_path / "in.npy", tmp_path / "in.npy")
+    with pytest.raises(UserError, match="there is no model.json"):
+        predict.predict(tmp_path, tmp_path / "in.npy", tmp_path / "out.npy")
+    (tmp_path / "model.json").write_text('{"network": 3}')
+    with pytest.raises(UserError, match="cannot be read"):
+        predict.predict(tmp_path, tmp_path / "in.npy", tmp_path / "out.npy")
+    with pytest.raises(UserError, match="unknown ending"):
+        predict.predict(bicubic, tmp_path / "in.npy", tmp_path / "out.jpg")
+
+
+def test_a_pair_is_scored_by_every_protocol(rcam, tmp_path, capsys):
+    hr = workdirs.scene(40, 48)
+    lr = np.asarray(resize.imresize(hr, 0.5))
+    formats.write_scene(tmp_path / "lr.tif", lr, META)
+    formats.write_scene(tmp_path / "hr.npy", hr, META)
+    config = json.loads((rcam / "config.json").read_text())
+    found = predict.evaluate_pair(config, rcam, tmp_path / "lr.tif", tmp_path / "hr.npy")
+    bicubic = np.asarray(resize.imresize(lr, 2))
+    mse = np.mean((bicubic - hr) ** 2, axis=(0, 1))
+    assert found["bicubic"]["MPSNR"] == pytest.approx(np.mean(10 * np.log10(1 / mse)), abs=1e-3)
+    assert set(found["protocols"]) == {"sspsr", "asnlsr", "ssran"}
+    estimate, _ = predicted(rcam, lr, tmp_path)
+    rmse = np.sqrt(np.mean((estimate - hr) ** 2))
+    assert found["protocols"]["asnlsr"]["test"]["RMSE"] == pytest.approx(rmse, rel=1e-4)
+    folder = rcam / "pairs" / "lr"
+    assert json.loads((folder / "metrics.json").read_text()) == found
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert rows[0] == "protocol,image,method,metric,value" and len(rows) > 40
+    assert (folder / "report" / "index.html").stat().st_size > 10_000
+    assert "asnlsr\n" in capsys.readouterr().out
+    assert not list(folder.glob("estimate*"))
+
+
+def test_an_estimate_of_another_method_is_scored_as_it_is(rcam, tmp_path):
+    hr = workdirs.scene(32, 32)
+    formats.write_scene(tmp_path / "hr.npy", hr)
+    formats.write_scene(tmp_path / "sr.npy", hr + 0.1)
+    config = json.loads((rcam / "config.json").read_text())
+    found = predict.evaluate_pair(config, rcam, tmp_path / "sr.npy", tmp_path / "hr.npy")
+    assert found["test"]["RMSE"] == pytest.approx(0.1, rel=1e-4) and "bicubic" not in found
+    formats.write_scene(tmp_path / "odd.npy", hr[:20])
+    with pytest.raises(UserError, match="give the reference of this input"):
+        predict.evaluate_pair(config, rcam, tmp_path / "odd.npy", tmp_path / "hr.npy")
+    with pytest.raises(UserError, match="both --input and --reference"):
+        predict.evaluate_pair(config, rcam, tmp_path / "odd.npy", None)
