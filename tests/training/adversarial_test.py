@@ -107,7 +107,15 @@ def close(a, b, **tolerance):
 # ------------------------------------------------------------------------------- the original's
 
 
-@pytest.mark.parametrize("path", cases("asnlsr_*.npz"))
+QUICK = cases("asnlsr_x4_conv2d.npz") + cases("asnlsr_x4_conv2d_nobicubic_frozen.npz")
+SLOW = [
+    pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow, *case.marks])
+    for case in cases("asnlsr_*.npz")
+    if case.id not in [quick.id for quick in QUICK]
+]
+
+
+@pytest.mark.parametrize("path", QUICK + SLOW)
 def test_paired_states_repeat_the_originals_run(path):
     """Ten steps of one Adam over everything, by two of them: losses, and the last output."""
     case = Case(path)
