@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import workdirs
 
-from hsisr_jax import formats, predict, resize
+from configs import common
+from hsisr_jax import formats, predict, resize, train
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta
@@ -117,6 +118,27 @@ def test_pixel_corners_keep_their_map_coordinates(bicubic, tmp_path):
     assert image.shape == (40, 48, 4)
     assert [float(x) for x in image.metadata["map info"][3:7]] == [500000, 5400000, 10, 10]
     np.testing.assert_allclose(np.array(image.open_memmap()), resize.imresize(cube, 2), atol=2e-6)
+
+
+def test_prediction_gives_what_the_evaluation_scored(tmp_path):
+    """All of it: averaged weights, the residual's level, back-projection, normalisation."""
+    config = common.base()
+    config.model = {"name": "rcam", **workdirs.TINY["rcam"]}
+    config.data.options = {"height": 64, "width": 64, "bands": 5}
+    config.data.patch = config.data.stride = 16
+    config.data.dir = str(tmp_path / "data")
+    config.steps, config.batch_size, config.checkpoint_every = 3, 8, 3
+    config.optimizer.learning_rate = 1e-2
+    config.residual, config.ema, config.eval.projection = True, 0.5, 1
+    config.eval.images_kept = 1
+    train.train_and_evaluate(config, tmp_path / "run")
+    with np.load(next((tmp_path / "run" / "eval").glob("*.npz"))) as kept:
+        cubes = {name: kept[name].astype(np.float32) for name in ("lr", "lms", "sr", "wavelengths")}
+    assert np.abs(cubes["sr"] - cubes["lms"]).max() > 0.01  # float16 keeps three digits
+    meta = SceneMeta(wavelengths=cubes["wavelengths"])
+    options = Options(tile=64, quicklook=False)
+    found, _ = predicted(tmp_path / "run", cubes["lr"], tmp_path, options, meta=meta)
+    np.testing.assert_allclose(found, cubes["sr"], atol=2e-3)
 
 
 def test_integers_keep_their_units_and_no_data(bicubic, tmp_path):
