@@ -3,8 +3,9 @@
     python benchmarks/predict_memory.py [--side 2048] [--bands 128] [--networks bicubic,rcam]
 
 writes synthetic ENVI scenes of `side` x `side` and `2 side` x `side` pixels (uint16) to a temporary
-folder, predicts them x2 in a process of its own each, and prints the peak resident memory, the time
-and the rate. The output is uint16 too, four times the input: `--folder` needs room for it.
+folder (`--lengths` has others), predicts them x2 in a process of its own each, and prints the peak
+resident memory, the time and the rate. The output is uint16 too, four times the input: `--folder`
+needs room for it.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--bands", type=int, default=128)
     parser.add_argument("--networks", default="bicubic,rcam")
-    parser.add_argument("--lengths", default="1,2")
+    parser.add_argument("--lengths", default="1,2", help="of the scene, in sides")
     parser.add_argument("--folder", help="where the scenes go; a temporary folder by default")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -73,8 +74,8 @@ def main() -> None:
     print(f"{'network':10}{'scene':>20}{'peak RSS, MiB':>15}{'seconds':>10}{'Mpixel/s out':>14}")
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
-        for length in map(int, given.lengths.split(",")):
-            height = given.side * length
+        for length in map(float, given.lengths.split(",")):
+            height = round(given.side * length)
             source = folder / "scene.hdr"
             write_scene(source, height, given.side, given.bands)
             for network in given.networks.split(","):

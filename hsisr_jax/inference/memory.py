@@ -13,6 +13,7 @@ SHARE = 0.5  # of the memory that a device reports
 CPU_BYTES = 256 << 20  # a CPU's memory is shared with everything else
 START, LARGEST, MINIMUM = 64, 256, 8  # low-resolution pixels on a tile's side
 EACH = 8  # tiles on a device at a time
+TRIES = 8  # sizes that are compiled at most
 
 
 def budget() -> int:
@@ -64,7 +65,7 @@ def choose(
         return Sizes(plan, devices * max(min(each, -(-len(plan.cols()) // devices)), 1))
 
     chosen = sizes(tile, EACH)
-    while True:
+    for _ in range(TRIES):
         need = temporary_bytes(compiled(chosen))
         each = chosen.batch // devices
         if need > limit and each > 1:
@@ -78,8 +79,9 @@ def choose(
         else:
             return chosen
         if better == chosen:
-            return chosen
+            break
         chosen = better
+    return chosen
 
 
 def _overlap(tile: int, unit: int) -> int:
