@@ -39,9 +39,12 @@ class Checkpoints:
         keep: int = 2,
         metric: str = "",
         higher_is_better: bool = True,
+        read_only: bool = False,
         say: Callable[[str], None] = print,
     ):
         self.folder = Path(workdir).resolve() / FOLDER
+        if read_only and not self.folder.is_dir():
+            raise UserError(f"there are no checkpoints in {workdir}: is it the workdir of a run?")
         self.say = say
         self.metric = metric
         self.sign = 1 if higher_is_better else -1
@@ -55,16 +58,19 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        if jax.process_index() == 0:
-            self._set_damaged_aside()
-        cluster.wait_for_all("damaged checkpoints are set aside")
+        self._damaged: set[int] = set()  # that may not be moved: the folder is someone else's
+        if read_only:
+            self._damaged = {int(path.name) for path, _ in self._faults()}
+        else:
+            if jax.process_index() == 0:
+                self._remove_unfinished()
+                self._set_damaged_aside()
+            cluster.wait_for_all("damaged checkpoints are set aside")
         self._unlisted: list[int] = []
-        self._open = lambda: ocp.training.Checkpointer(
-            self.folder,
-            preservation_policy=policies.AnyPreservationPolicy(kept),
-            cleanup_tmp_directories=True,
-        )
-        self._checkpointer = self._open()
+        with self._on_disk():
+            self._checkpointer = ocp.training.Checkpointer(
+                self.folder, preservation_policy=policies.AnyPreservationPolicy(kept)
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -104,16 +110,18 @@ class Checkpoints:
 
     @property
     def latest(self) -> int | None:
-        found = self._checkpointer.latest
-        return found.step if found else None
+        return max((found.step for found in self._intact()), default=None)
 
     @property
     def best(self) -> int | None:
         """The step with the best metric, else the latest."""
-        scored = [c for c in self._checkpointer.checkpoints if c.metrics]
+        scored = [c for c in self._intact() if c.metrics and self.metric in c.metrics]
         if not scored:
             return self.latest
         return max(scored, key=lambda c: (self.sign * c.metrics[self.metric], -c.step)).step
+
+    def _intact(self) -> list:
+        return [c for c in self._checkpointer.checkpoints if c.step not in self._damaged]
 
     def has_scores(self, step: int) -> bool:
         """Whether a step was saved together with its metrics."""
@@ -173,18 +181,18 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def _set_damaged_aside(self) -> None:
-        if not self.folder.is_dir():
-            return
-        for path in sorted(self.folder.iterdir()):
-            if not (path.is_dir() and path.name.isdigit()):
-                continue
-            fault = _fault(path, self._sums(path.name))
-            if fault:
-                aside = path.with_name(f"{path.name}.damaged")
-                aside = aside if not aside.exists() else Path(f"{aside}-{os.getpid()}")
-                path.rename(aside)
-                self._sums(path.name).unlink(missing_ok=True)
-                self.say(f"checkpoint {path.name} is damaged ({fault}): set aside as {aside.name}")
+        for path, fault in self._faults():
+            aside = path.with_name(f"{path.name}.damaged")
+            aside = aside if not aside.exists() else Path(f"{aside}-{os.getpid()}")
+            path.rename(aside)
+            self._sums(path.name).unlink(missing_ok=True)
+            self.say(f"checkpoint {path.name} is damaged ({fault}): set aside as {aside.name}")
+
+    def _faults(self) -> list[tuple[Path, str]]:
+        """The finished steps that are not what was written, and why."""
+        steps = (path for path in sorted(self.folder.glob("*")) if path.name.isdigit())
+        found = ((path, _fault(path, self._sums(path.name))) for path in steps if path.is_dir())
+        return [(path, fault) for path, fault in found if fault]
 
 
 def _fault(folder: Path, sums: Path) -> str:

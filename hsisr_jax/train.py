@@ -63,6 +63,7 @@ class Run:
 
     def __init__(self, config: ConfigDict | Mapping):
         self.config = config = ConfigDict(config)
+        setup.check(config)
         setup.backend(config)
         self.progress = Progress(0, 0, config.batch_size)
         self.data = scenes.load(config.data, progress=self.progress.note)
@@ -138,7 +139,14 @@ class Run:
 
     def with_weights_of(self, workdir: str, state: TrainState) -> TrainState:
         """The state at step 0 with another run's best weights."""
-        with Checkpoints(workdir, say=self.progress.say) as source:
+        metric, higher = self.config.select_metric, self.sign > 0
+        with Checkpoints(
+            workdir,
+            metric=metric,
+            higher_is_better=higher,
+            read_only=True,
+            say=self.progress.say,
+        ) as source:
             if source.latest is None:
                 raise UserError(f"config.init_from: there is no checkpoint in {workdir}")
             try:

@@ -102,3 +102,31 @@ def test_another_shape_is_a_clear_error(tmp_path):
     wanted = targets(other, jax.tree.map(lambda _: PLACE, other))
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="does not fit"):
         checkpoints.restore(1, wanted)
+
+
+def test_another_runs_folder_is_only_read(tmp_path):
+    fill(tmp_path, {1: 1.0, 2: 2.0})
+    folder = tmp_path / "checkpoints"
+    flip_a_bit(folder / "2")
+    unfinished = folder / "3.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    with Checkpoints(tmp_path, metric="PSNR", read_only=True) as checkpoints:
+        assert (checkpoints.latest, checkpoints.best) == (1, 1)
+    assert unfinished.is_dir() and (folder / "2").is_dir()
+    with Checkpoints(tmp_path, metric="PSNR", say=lambda text: None) as checkpoints:
+        assert checkpoints.latest == 1
+    assert not unfinished.exists() and (folder / "2.damaged").is_dir()
+    with pytest.raises(UserError, match="no checkpoints"):
+        Checkpoints(tmp_path / "none", read_only=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_scores_may_be_added_to_a_step(tmp_path):
+    with Checkpoints(tmp_path, metric="PSNR") as checkpoints:
+        checkpoints.save(1, tree(1))
+        assert not checkpoints.has_scores(1)
+        checkpoints.save(1, tree(1), {"PSNR": 3.0})
+        checkpoints.wait()
+        assert checkpoints.has_scores(1)
+    with Checkpoints(tmp_path, metric="PSNR") as checkpoints:
+        assert checkpoints.best == 1 and checkpoints.has_scores(1)

@@ -211,7 +211,7 @@ def weights(workdir: str | Path, card: Trained) -> tuple[dict, int]:
     if not jax.tree.leaves((params, stats, shapes)):  # bicubic: nothing to load
         return {}, 0
     everywhere = mesh.replicated(mesh.make())
-    with Checkpoints(workdir, metric=card.select_metric) as found:
+    with Checkpoints(workdir, metric=card.select_metric, read_only=True) as found:
         step = found.latest if card.select == "last" else found.best
         if step is None:
             raise UserError(f"there is no checkpoint in {workdir}: train first")

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hsisr_jax import degrade, losses, models
+from hsisr_jax import degrade, losses, metrics, models
 from hsisr_jax.data import augment
 from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.scenes import Dataset, Scene
@@ -22,7 +22,35 @@ from hsisr_jax.training import STEPS
 from hsisr_jax.training.steps import Step
 
 USUAL_MEAN = 0.2  # of a scene divided by its maximum
+PARTS = {
+    "model": ConfigDict, "data": ConfigDict, "loss": ConfigDict, "optimizer": ConfigDict,
+    "eval": ConfigDict, "mesh": ConfigDict, "scale": int, "seed": int, "steps": int,
+    "epochs": int | float, "batch_size": int, "precision": str, "training": str, "select": str,
+    "select_metric": str, "log_every": int, "eval_every": int, "checkpoint_every": int,
+}  # fmt: skip
 CACHE = Path("~/.cache/hsisr_jax/xla").expanduser()
+
+
+def check(config: ConfigDict) -> None:
+    """What would otherwise show only at the end of a run, or as an error of a library."""
+    for key, kind in PARTS.items():
+        if not isinstance(config.get(key), kind):
+            raise UserError(
+                f"the config has no {key!r} of the right type ({config.get(key)!r}): was its "
+                "config.json written by this version?"
+            )
+    if config.batch_size < 1:
+        raise UserError(f"batch size {config.batch_size}: set config.batch_size to 1 or more")
+    if config.precision not in ("float32", "bfloat16"):
+        raise UserError(f"config.precision {config.precision!r}: use float32 or bfloat16")
+    if config.select not in ("last", "best"):
+        raise UserError(f"config.select {config.select!r}: use last or best")
+    scores = metrics.conventions(config.eval.protocol)["metrics"]
+    if config.select_metric not in scores:
+        raise UserError(
+            f"config.select_metric {config.select_metric!r} is not a score of the protocol "
+            f"{config.eval.protocol!r}: use {', '.join(scores)}"
+        )
 
 
 def backend(config: ConfigDict) -> None:
@@ -31,8 +59,6 @@ def backend(config: ConfigDict) -> None:
         jax.config.update("jax_compilation_cache_dir", str(CACHE))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    if config.precision not in ("float32", "bfloat16"):
-        raise UserError(f"config.precision {config.precision!r}: use float32 or bfloat16")
 
 
 def model(config: ConfigDict, data: Dataset) -> nn.Module:

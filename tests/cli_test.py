@@ -1,0 +1,225 @@
+"""Mistakes at the command line: one clear line, exit code 2, no traceback, nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import hsisr
+
+ROOT = Path(__file__).parents[1]
+QUICK = f"--config={ROOT}/configs/quickstart.py"
+SCENE = f"--config={ROOT}/configs/scene.py"
+TINY = f"--config={ROOT}/tests/tiny_config.py"
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    return tmp_path_factory.mktemp("datasets")
+
+
+def fails(*arguments, words=(), code=2) -> str:
+    """The error of a command that must fail as a user may expect."""
+    found, out, err = hsisr(*arguments)
+    assert found == code, (found, out, err)
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and len(lines[0]) < 900, err
+    assert "Traceback" not in err + out
+    for word in [words] if isinstance(words, str) else words:
+        assert word in lines[0], lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--config"),
+        (["--config=configs/none.py"], "no config file configs/none.py"),
+        ([QUICK], "--workdir"),
+        ([QUICK, "--mode=fly"], ["unknown --mode=fly", "train, eval, predict"]),
+        ([QUICK, "more"], "unexpected argument 'more'"),
+        ([QUICK, "--workdr=a"], "Did you mean: workdir"),
+        ([QUICK, "--config.stps=3"], ["no key 'stps'", "did you mean 'steps'"]),
+        ([QUICK, "--config.optimiser.clip=3"], ["no key 'optimiser'", "'optimizer'"]),
+        ([QUICK, "--config.data.pach=3"], ["no key 'pach'", "'patch'"]),
+        ([QUICK, "--config.steps=many"], ["--config.steps", "many"]),
+        ([f"{QUICK}:x3"], ["'x3'", "x2, x4, x8 or smoke"]),
+        (["--mode=eval", "--workdir=nowhere"], "is it the workdir of a run"),
+        (["--mode=eval"], "--workdir"),
+        (["--mode=predict", "--workdir=nowhere"], "--input"),
+        (["--mode=export", "--workdir=nowhere"], "--output"),
+        (["--mode=prepare"], "--config"),
+        ([QUICK, "--coordinator=a:1"], "--num_processes"),
+    ],
+)
+def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fails(*arguments, words=words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.batch_size=3", "--config.mesh.data=2"], "multiple of 2"),
+        (["--config.mesh.data=9"], ["9", "devices"]),
+        (["--config.batch_size=0"], "batch size 0"),
+        (["--config.data.patch=15"], ["15", "scale 2", "config.data.patch"]),
+        (["--config.data.patch=500"], ["fewer than a patch of 500", "config.data.patch"]),
+        (["--config.model.bands=7"], ["config.model.bands is 7", "6 bands"]),
+        (["--config.model.featurs=7"], ["featurs", "features"]),
+        (["--config.model.name=sspr"], ["sspr", "did you mean 'sspsr'"]),
+        (["--config.loss.name=l3"], ["l3", "l1"]),
+        (["--config.training=unsupervised"], ["unsupervised", "supervised"]),
+        (["--config.training=adversarial"], "discriminator"),
+        (["--config.optimizer.name=adm"], "adm"),
+        (["--config.optimizer.schedule.name=stairs"], "stairs"),
+        (["--config.precision=float64"], ["float64", "bfloat16"]),
+        (["--config.data.placement=moon"], ["moon", "device or host"]),
+        (["--config.data.degradation.name=dust"], "dust"),
+        (["--config.data.name=mars"], ["mars", "pavia"]),
+        (["--config.eval.protocol=mine"], ["mine", "sspsr"]),
+        (["--config.select_metric=beauty"], "beauty"),
+        (["--config.select=worst"], ["worst", "last or best"]),
+        (["--config.init_from=nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
+    """Each is found before the first step, and the workdir is free for the corrected command."""
+    workdir = tmp_path / "run"
+    given = [TINY, f"--workdir={workdir}", f"--config.data.dir={datasets}", "--config.steps=2"]
+    fails(*given, *arguments, words=words)
+    assert not workdir.exists()
+
+
+def cube(folder: Path, name: str, change=lambda x: x, *, size=96) -> Path:
+    from hsisr_jax.data.synthetic import generate
+
+    x = generate(size, size, 6, seed=1)[0]
+    np.save(folder / name, change(x))
+    return folder / name
+
+
+def with_nan(x):
+    x[40, 30, 2] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (with_nan, ["40", "30", "2"]),
+        (lambda x: x[:8, :8], ["8x8 is too small", "larger scene"]),
+        (lambda x: x[0, 0], ["mine.npy"]),
+        (lambda x: x.astype(complex), ["complex128", "real numbers"]),
+    ],
+)
+def test_mistakes_in_a_scene(change, words, tmp_path, datasets):
+    path = cube(tmp_path, "mine.npy", change)
+    workdir, prepared = tmp_path / "run", tmp_path / "prepared"
+    arguments = [f"--config.data.path={path}", f"--workdir={workdir}", "--config.mesh.data=1"]
+    fails(SCENE, *arguments, f"--config.data.dir={prepared}", words=words)
+    assert not workdir.exists()
+    left = [p for p in prepared.rglob("*") if p.is_file() and "incomplete" in str(p)]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda path: path.unlink(), "mine.npy"),
+        (lambda path: path.write_bytes(path.read_bytes()[:2000]), "mine.npy"),
+        (lambda path: path.write_bytes(b"not an array"), "mine.npy"),
+        (lambda path: path.rename(path.with_suffix(".xyz")), "mine.npy"),
+    ],
+)
+def test_a_broken_scene_and_a_second_run_once_it_is_whole(harm, words, tmp_path, datasets):
+    path = cube(tmp_path, "mine.npy")
+    whole = path.read_bytes()
+    arguments = [f"--config.data.path={path}", f"--config.data.dir={tmp_path / 'prepared'}"]
+    harm(path)
+    fails(SCENE, "--mode=prepare", *arguments, words=words)
+    path.write_bytes(whole)
+    assert hsisr(SCENE, "--mode=prepare", *arguments)[0] == 0
+
+
+def test_a_dataset_whose_files_must_be_fetched_by_hand(tmp_path, monkeypatch):
+    config = f"--config={ROOT}/configs/ssran_paris.py"
+    (tmp_path / "mine").mkdir()
+    arguments = [f"--config.data.dir={tmp_path}", f"--config.data.manual_dir={tmp_path / 'mine'}"]
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no network in a test
+    error = fails(config, f"--workdir={tmp_path / 'run'}", *arguments)
+    assert "paris_data_hs_ms.mat" in error and "http" in error  # the file and its page
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, datasets):
+    """A workdir by the command line, and the arguments that made it."""
+    workdir = tmp_path_factory.mktemp("runs") / "a"
+    arguments = [TINY, f"--workdir={workdir}", f"--config.data.dir={datasets}", "--config.steps=2"]
+    code, out, err = hsisr(*arguments)
+    assert code == 0, err
+    assert "bicubic" in out and str(workdir / "report" / "index.html") in out.splitlines()[-1]
+    return workdir, arguments
+
+
+def test_a_workdir_is_read_by_eval(trained):
+    workdir, _ = trained
+    before = json.loads((workdir / "metrics.json").read_text())
+    code, out, err = hsisr("--mode=eval", f"--workdir={workdir}")
+    assert code == 0 and "bicubic" in out, err
+    after = json.loads((workdir / "metrics.json").read_text())
+    assert after["test"] == before["test"] and after["bicubic"] == before["bicubic"]
+
+
+def test_a_workdir_of_another_config_is_refused_and_left_alone(trained):
+    workdir, arguments = trained
+    before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}
+    fails(*arguments, "--config.seed=5", words=["seed (0 there, 5 now)", "another --workdir"])
+    fails(*arguments, "--config.model.features=8", words="belongs to another config")
+    del before[workdir / ".lock"]
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_a_checkpoint_of_another_shape(trained, tmp_path):
+    workdir, arguments = trained
+    other = [a.replace(f"--workdir={workdir}", f"--workdir={tmp_path / 'b'}") for a in arguments]
+    init = f"--config.init_from={workdir}"
+    fails(*other, init, "--config.model.features=8", words="does not fit")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("text", ['{"model": 3}', "[]", "{", '{"steps": "__import__(1)"}', "\0"])
+def test_a_config_of_a_stranger_is_data(trained, tmp_path, text):
+    workdir = tmp_path / "w"
+    workdir.mkdir()
+    (workdir / "config.json").write_text(text)
+    fails("--mode=eval", f"--workdir={workdir}", words="config.json")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    fails(QUICK, f"--workdir={tmp_path / 'run'}", words="cannot write")
+
+
+def test_a_file_where_the_workdir_should_be(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    fails(QUICK, f"--workdir={tmp_path / 'file'}", words=["cannot write", "file"])
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_real_command_says_one_line(tmp_path):
+    """In a process of its own: nothing else may reach the terminal, at the exit either."""
+    found = subprocess.run(
+        [sys.executable, "main.py", TINY, f"--workdir={tmp_path / 'a'}", "--config.batch_size=3",
+         "--config.mesh.data=2", f"--config.data.dir={tmp_path}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert found.returncode == 2 and found.stdout == ""
+    lines = [line for line in found.stderr.splitlines() if "synthetic" not in line]  # progress
+    assert len(lines) == 1 and lines[0].startswith("error: ")
