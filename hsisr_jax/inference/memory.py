@@ -13,7 +13,7 @@ SHARE = 0.5  # of the memory that a device reports
 CPU_BYTES = 256 << 20  # a CPU's memory is shared with everything else
 START, LARGEST, MINIMUM = 64, 256, 8  # low-resolution pixels on a tile's side
 EACH = 8  # tiles on a device at a time
-TRIES = 8  # sizes that are compiled at most
+TRIES = 4  # sizes that are compiled at most
 
 
 def budget() -> int:
@@ -66,18 +66,15 @@ def choose(
 
     chosen = sizes(tile, EACH)
     for _ in range(TRIES):
-        need = temporary_bytes(compiled(chosen))
-        each = chosen.batch // devices
-        if need > limit and each > 1:
-            better = sizes(tile, max(int(each * limit / need), 1))
-        elif need > limit and free and tile > 2 * MINIMUM:
-            tile //= 2
-            better = sizes(tile, 1)
-        elif free and 0 < 8 * need < limit and tile < min(LARGEST, max(shape)):
-            tile *= 2
-            better = sizes(tile, EACH)
-        else:
-            return chosen
+        need, each = temporary_bytes(compiled(chosen)), chosen.batch // devices
+        before, one = tile, need / each  # bytes for one tile
+        while free and one > limit and tile > 2 * MINIMUM:
+            tile, one = tile // 2, one / 4
+        while free and 0 < 8 * one * each < limit and tile < min(LARGEST, max(shape)):
+            tile, one = 2 * tile, 4 * one
+        if tile == before and need <= limit:
+            break
+        better = sizes(tile, min(int(limit / one), EACH))
         if better == chosen:
             break
         chosen = better
