@@ -50,6 +50,7 @@ SSRAN = SplitDefinition(
     normaliser=Normaliser("none"),
     test_tile=4,
     test_stride=4,
+    stitched=True,
     protocol="ssran",
     notes="Values are used as they are, 0.0009 to 1.45.",
 )

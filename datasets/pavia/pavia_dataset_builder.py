@@ -56,6 +56,7 @@ def _ssran(name: str, bands: tuple[int, int]) -> SplitDefinition:
         stride=1,
         test_tile=4,
         test_stride=4,
+        stitched=True,
         protocol="ssran",
         notes="610 rows are no multiple of 4: the last 2 are not scored (the original scores "
         "them as zeros). The division by the maximum is inferred from the scores' factor 255.",

@@ -67,6 +67,7 @@ SSRAN = SplitDefinition(
     stride=1,
     test_tile=4,
     test_stride=4,
+    stitched=True,
     protocol="ssran",
     notes="The authors publish the column 120 and neither the MSI nor the scaling: the MSI here "
     "is the mean over IKONOS' nominal band edges, and the divisor the scene's maximum.",

@@ -111,6 +111,9 @@ class Dataset:
         images = []
         for scene in self.test:
             tiles = self.split.test_tiles(scene.hr.shape[:2])
+            if self.split.stitched:  # what the tiles cover, as one image
+                row, col, height, width = tiles[-1]
+                tiles = [(0, 0, row + height, col + width)]
             for row, col, height, width in tiles:
                 name = scene.name if len(tiles) == 1 else f"{scene.name}_{row}_{col}"
                 size = height // scale * scale, width // scale * scale

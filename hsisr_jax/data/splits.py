@@ -148,7 +148,8 @@ class SplitDefinition:
     `patch` and `stride` are in high-resolution pixels, either one number or one per scale.
     `validation` is `("patches", fraction, seed)` (training patches set aside; they overlap their
     neighbours, as in the papers), `("regions",)` (regions of that role), `("test",)` (the paper
-    selects its model on the test images) or None.
+    selects its model on the test images) or None. Test tiles are scored one by one, or, if
+    `stitched`, put together and scored as one image.
     """
 
     name: str
@@ -163,6 +164,7 @@ class SplitDefinition:
     validation: tuple | None = None
     test_tile: int | None = None
     test_stride: int | None = None
+    stitched: bool = False
     protocol: str = "sspsr"
     notes: str = ""
 

@@ -1,12 +1,15 @@
 """Split definitions: the papers' own counts of patches, and no test pixel in training."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from golden import ROOT
 
 from hsisr_jax.data import builder
+from hsisr_jax.data import normalise as data_normalise
+from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.data.splits import (
     FirstScenes,
     Fractions,
@@ -211,3 +214,13 @@ def test_tiles_of_a_swir_park_scene():
     assert len(origins) == 225
     assert origins[:, 0].max() == 44 * 128  # a 46th row would be covered to more than a half
     assert origins[:, 1].max() == 620 - 128
+
+
+def test_test_tiles_are_scored_one_by_one_or_put_together():
+    """17 x 22 pixels in tiles of 4: the last row and two columns are left out either way."""
+    scene = Scene("s", {"hr": np.zeros((17, 22, 3), np.float32)}, data_normalise.Normaliser())
+    split = SplitDefinition(name="s", citation="", test_tile=4)
+    apart = Dataset("d", split, [], [], [scene]).test_images(1)
+    assert len(apart) == 20 and {image.hr.shape for image in apart} == {(4, 4, 3)}
+    (whole,) = Dataset("d", replace(split, stitched=True), [], [], [scene]).test_images(1)
+    assert whole.hr.shape == (16, 20, 3)
