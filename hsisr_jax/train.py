@@ -300,7 +300,7 @@ class Run:
         """Scores on the test images, and all that describes them."""
         config = self.config
         baselines = {}
-        if self.data.msi_bands:
+        if self.data.msi_bands and self.recipe.degrade is None:  # where that is the input
             baselines["least_squares"] = least_squares(self.data.train)
         evaluation = evaluate(
             self.apply,
