@@ -2,7 +2,9 @@
 
 A busy machine slows whatever runs at the moment. So each round runs every form once, and a ratio is
 the median over rounds of the ratios within a round; beside it stands the ratio of the least times,
-which is the better one under load. Above 1 is faster than the first form.
+which is the better one under load. Above 1 is faster than the first form. Where other work takes
+most of the machine, the ratio of processor seconds (of all threads, the least of the rounds) says
+more than both; it leaves out how well a form uses several cores.
 """
 
 import argparse
@@ -26,22 +28,31 @@ def parser(doc: str | None, *, rounds: int = 5) -> argparse.ArgumentParser:
     return made
 
 
-def interleaved(forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, list[float]]:
+class Times(list):
+    """Seconds of each round; `cpu` are the processor's."""
+
+    def __init__(self):
+        super().__init__()
+        self.cpu: list[float] = []
+
+
+def interleaved(forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, Times]:
     """Seconds of every form in every round, after `warm` rounds that do not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    seconds = {name: Times() for name in forms}
     for turn in range(warm + rounds):
         for name, run in forms.items():
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             run()
             if turn >= warm:
                 seconds[name].append(time.perf_counter() - began)
+                seconds[name].cpu.append(time.process_time() - worked)
     return seconds
 
 
 def summary(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
     """Median, least, spread (longest over least) and both ratios, form by form."""
     base = next(iter(seconds.values()))
-    return {
+    rows = {
         name: {
             "median": statistics.median(values),
             "least": min(values),
@@ -51,6 +62,11 @@ def summary(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
         }
         for name, values in seconds.items()
     }
+    for name, values in seconds.items():
+        if isinstance(values, Times) and isinstance(base, Times):
+            rows[name]["cpu"] = min(values.cpu)
+            rows[name]["ratio_of_cpu"] = min(base.cpu) / max(min(values.cpu), 1e-9)
+    return rows
 
 
 def compare(case: str, forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, dict]:
@@ -60,7 +76,7 @@ def compare(case: str, forms: Forms, rounds: int, *, warm: int = 1) -> dict[str,
         print(
             f"{case:24} {name:18} {1e3 * row['median']:9.1f} ms (least {1e3 * row['least']:9.1f}, "
             f"spread {row['spread']:4.2f})  x{row['ratio']:6.2f} (of minima "
-            f"x{row['ratio_of_minima']:.2f})",
+            f"x{row['ratio_of_minima']:.2f}, of CPU seconds x{row['ratio_of_cpu']:.2f})",
             flush=True,
         )
     return rows
