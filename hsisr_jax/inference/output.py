@@ -82,11 +82,13 @@ class Quicklook:
         self.raw = output.with_name(f"{output.name}.quicklook.partial")
         self.bands, self.low, self.high = list(bands), low, high
         self.every = max(-(-max(shape) // QUICKLOOK), 1)
-        size = tuple(-(-n // self.every) for n in shape)
-        size = (*size, 3)
-        keep = keep and self.raw.exists() and self.raw.stat().st_size == int(np.prod(size))
+        height, width = (-(-n // self.every) for n in shape)
+        self.pixels = np.zeros((height, width, 3), np.uint8)
         try:
-            self.pixels = np.memmap(self.raw, np.uint8, "r+" if keep else "w+", shape=size)
+            earlier = self.raw.read_bytes() if keep and self.raw.exists() else b""
+            if len(earlier) == self.pixels.size:
+                self.pixels.flat = np.frombuffer(earlier, np.uint8)
+            self.raw.write_bytes(self.pixels.tobytes())
         except OSError as error:
             raise disk_error(self.raw, error) from error
 
@@ -101,14 +103,27 @@ class Quicklook:
                 grey = (some - self.low) / (self.high - self.low)
             grey = np.clip(np.nan_to_num(grey), 0, 1) * 255
             self.pixels[top : top + some.shape[0], left : left + some.shape[1]] = grey.round()
+            self._save(top, top + some.shape[0])
+
+    def _save(self, top: int, bottom: int) -> None:
+        """So that a resumed run has it; not through a map, which a full disk makes fatal."""
+        try:
+            with self.raw.open("r+b") as file:
+                file.seek(self.pixels[:top].size)
+                file.write(self.pixels[top:bottom].tobytes())
+        except OSError as error:
+            raise disk_error(self.raw, error) from error
 
     def finish(self) -> None:
         from PIL import Image
 
         partial = self.path.with_name(f"{self.path.name}.partial")
-        Image.fromarray(np.array(self.pixels)).save(partial, format="PNG")
-        partial.replace(self.path)
-        self.raw.unlink()
+        try:
+            Image.fromarray(self.pixels).save(partial, format="PNG")
+            partial.replace(self.path)
+            self.raw.unlink()
+        except OSError as error:
+            raise disk_error(self.path, error) from error
 
 
 @dataclass
