@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh
 
 from hsisr_jax import mesh as meshes
@@ -91,19 +92,26 @@ class Trainer:
             key = jax.random.fold_in(self._key, state.step)
             return jax.tree.map(self._place, self.recipe(drawn, key)), jax.random.fold_in(key, 1)
 
+        def one(state: TrainState, source, i):
+            return self.step(state, *batch_of(source, state, i))
+
         def advance(state: TrainState, source, n):
-            _, shapes = jax.eval_shape(lambda s: self.step(s, *batch_of(source, s, 0)), state)
+            # traced once, for the loop and for the shapes of what it adds up
+            traced, (_, shapes) = jax.make_jaxpr(one, return_shape=True)(state, source, n)
+            run, tree = jaxpr_as_fun(traced), jax.tree.structure((state, shapes))
 
             def body(i, carry):
                 state, totals = carry
                 skipped = state.skipped
-                state, scalars = self.step(state, *batch_of(source, state, i))
+                flat = run(*jax.tree.leaves((state, source, i)))
+                state, scalars = jax.tree.unflatten(tree, flat)
                 good = state.skipped == skipped
                 scalars |= {"good": good.astype(jnp.float32)}
                 return state, jax.tree.map(lambda t, x: t + jnp.where(good, x, 0), totals, scalars)
 
             totals = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
-            state, totals = jax.lax.fori_loop(0, n, body, (state, totals | {"good": 0.0}))
+            totals["good"] = jnp.zeros((), jnp.float32)  # weakly typed, the loop is traced twice
+            state, totals = jax.lax.fori_loop(0, n, body, (state, totals))
             good = jnp.maximum(totals.pop("good"), 1)
             return state, jax.tree.map(lambda t: t / good, totals)
 
