@@ -8,6 +8,7 @@ The wrapped network keeps its parameters' names, so weights move between both fo
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import ArrayLike
 
 from hsisr_jax.resize import interpolate
 
@@ -55,8 +56,8 @@ class BicubicResidual(nn.Module):
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
         lms = batch["lms"]
-        level = self.variable("constants", "level", jnp.asarray, self.level, jnp.float32)
-        level = level.value.astype(lms.dtype)
+        stored = self.variable("constants", "level", jnp.asarray, self.level, jnp.float32)
+        level = stored.value.astype(lms.dtype)
         seen = batch | {name: batch[name] / level for name in ("lr", "lms")}
         out = self.network(seen, train=train)
         detail = out["sr"]
@@ -87,7 +88,7 @@ class LeastSquaresResidual(nn.Module):
         base = nn.Dense(out["sr"].shape[-1], name=LEAST_SQUARES)(batch["msi"])
         return out | {"sr": base + out["sr"]}
 
-    def zero_start(self, params: dict, kernel: jax.Array, bias: jax.Array) -> dict:
+    def zero_start(self, params: dict, kernel: ArrayLike, bias: ArrayLike) -> dict:
         """Fresh parameters that give the linear map `msi @ kernel + bias`."""
         base = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
         return with_zeros(params, last_layer(self.network)) | {LEAST_SQUARES: base}

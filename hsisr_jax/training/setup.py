@@ -93,7 +93,8 @@ def mean(train: list[Scene]) -> float:
 def first_values(module: nn.Module, data: Dataset) -> Callable[[dict], dict]:
     """What becomes of fresh parameters: with `config.residual`, they start at the base estimate."""
     if isinstance(module, LeastSquaresResidual):
-        return partial(module.zero_start, **dict(zip(("kernel", "bias"), linear_fit(data.train))))
+        kernel, bias = linear_fit(data.train)
+        return partial(module.zero_start, kernel=kernel, bias=bias)
     return module.zero_start if isinstance(module, BicubicResidual) else lambda params: params
 
 
