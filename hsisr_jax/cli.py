@@ -104,7 +104,7 @@ def _check_keys(argv: Sequence[str], path: str | None) -> None:
         name = re.split("[= ]", argument.lstrip("-"))[0]
         if not name.startswith("config."):
             continue
-        section, at = as_written, []
+        section, at = as_written, list[str]()
         for part in name.split(".")[1:]:
             if not isinstance(section, Mapping | ConfigDict) or part not in section:
                 if ".".join(at) not in OPEN:

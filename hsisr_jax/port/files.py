@@ -71,7 +71,8 @@ def _read_npz(path: Path) -> State:
 
 
 def _write_npz(file, state: State) -> None:
-    np.savez(file, **state)
+    arrays: dict = dict(state)
+    np.savez(file, **arrays)
 
 
 def _read_torch(path: Path) -> State:

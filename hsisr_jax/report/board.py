@@ -134,8 +134,8 @@ def to_csv(rows: Sequence[Row]) -> str:
             values += [mean(found) if found else "", "" if math.isnan(std) else std,
                        row.published.get(key, "")]  # fmt: skip
         seconds = mean(row.seconds) if row.seconds else ""
-        facts = [row.dataset, row.scale, row.protocol, row.network, row.seeds, row.parameters]
-        writer.writerow([*facts, row.operations, seconds, *values])
+        cells: list = [row.dataset, row.scale, row.protocol, row.network, row.seeds, row.parameters]
+        writer.writerow([*cells, row.operations, seconds, *values])
     return text.getvalue()
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 from ml_collections import ConfigDict
@@ -36,7 +36,7 @@ class Workdir:
     def __init__(self, path: str | os.PathLike, config: ConfigDict | Mapping):
         self.path = Path(path).resolve()
         self.config = as_dict(config)
-        self._lock = None
+        self._lock: TextIO | None = None
         self._earlier: set[str] | None = None  # what was there before; None: no folder
 
     def __enter__(self) -> "Workdir":
@@ -149,9 +149,10 @@ def _is_free(key: str) -> bool:
 
 
 def _at(config: Mapping, key: str) -> Any:
+    found: Any = config
     for name in key.split("."):
-        config = config.get(name) if isinstance(config, Mapping) else None
-    return config
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def environment() -> dict:
@@ -179,7 +180,7 @@ def _commit() -> str:
     folder = Path(__file__).parent
     try:
         git = ["git", "-C", str(folder)]
-        options = {"capture_output": True, "text": True, "timeout": 10}
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10}
         commit = subprocess.run([*git, "rev-parse", "HEAD"], **options).stdout.strip()
         changed = subprocess.run([*git, "status", "--porcelain", "-uno"], **options).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):

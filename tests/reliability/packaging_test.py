@@ -1,0 +1,60 @@
+"""The pinned versions: complete, within the ranges that users get, and none of them TensorFlow."""
+
+import re
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read(name: str) -> list[Requirement]:
+    lines = ((ROOT / name).read_text()).splitlines()
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+LOCKED = {canonical(r.name): r for r in read("requirements-lock.txt")}
+
+
+def test_every_requirement_is_pinned_within_its_range():
+    for requirement in read("requirements.txt") + read("requirements-dev.txt"):
+        pinned = LOCKED[canonical(requirement.name)]
+        (exact,) = pinned.specifier
+        assert exact.operator == "=="
+        assert requirement.specifier.contains(exact.version, prereleases=True), requirement.name
+
+
+def test_every_pin_is_exact_and_from_an_index():
+    for requirement in LOCKED.values():
+        assert requirement.url is None and len(list(requirement.specifier)) == 1
+        assert Version(next(iter(requirement.specifier)).version)
+
+
+def test_no_tensorflow_and_no_torch():
+    heavy = {"tensorflow", "tensorflow-cpu", "tf-nightly", "torch", "keras"}
+    assert not heavy & set(LOCKED)
+
+
+# Known holes of parsers that meet strangers' files: (package, first version without it).
+FIXED = {
+    "pillow": "12.0",  # buffer overflow when DDS is written (11.3) and older ones
+    "requests": "2.32.4",
+    "jinja2": "3.1.6",
+    "protobuf": "6.31.1",
+    "h5py": "3.11",
+    "pyyaml": "6.0",
+    "certifi": "2024.7.4",
+    "urllib3": "2.5.0",
+}
+
+
+def test_pins_are_not_older_than_known_fixes():
+    for name, version in FIXED.items():
+        if name in LOCKED:
+            pinned = next(iter(LOCKED[name].specifier)).version
+            assert Version(pinned) >= Version(version), name
