@@ -4,7 +4,7 @@ Paper: Zhang et al., CAAI Transactions on Intelligence Technology, 2023 (RCAM, a
 correction of the bicubic image that starts at zero and holds spectra by its loss.
 Command: python main.py --config=configs/scene.py:x2 --config.data.path=/my/scene.hdr
 Time: estimated 5 minutes on 2 CPU cores for 200 bands (13 TFLOP), 2 for 31 bands.
-Expected: above bicubic in PSNR, SSIM and spectral angle; see docs/quality.md for measured scenes.
+Expected: above bicubic in PSNR, SSIM and spectral angle; docs/quality.md has what was measured.
 """
 
 from configs import common
