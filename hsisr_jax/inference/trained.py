@@ -57,6 +57,7 @@ class Trained:
     projection: int = 0  # rounds of back-projection
     projection_keeps_angles: bool = True
     degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
+    self_ensemble: bool = False  # whether the evaluation used it
     tile: int = 0  # low-resolution pixels on a side in training
     select: str = "last"
     select_metric: str = "MPSNR"
@@ -115,6 +116,7 @@ def describe(config: Mapping, data: Dataset, module: nn.Module) -> dict:
         domains=[_domain(domains.pop(tested)), *(_domain(s) for s in domains.values())],
         projection=config["eval"].get("projection", 0),
         projection_keeps_angles=config["eval"].get("projection_keeps_angles", True),
+        self_ensemble=config["eval"].get("self_ensemble", False),
         degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,
         tile=config["eval"]["tile"] or max(patch // scale, 1),
