@@ -19,6 +19,7 @@ from hsisr_jax.ops import winograd
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+CACHED = 2048  # pixels at a time in a weight gradient
 WINOGRAD = 64  # channels, of which a product must have so many that it outweighs the transforms
 
 
@@ -101,7 +102,7 @@ def _dense(x: jax.Array, padding: Pads) -> tuple[int, ...]:
 
 def _in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array) -> jax.Array:
     """The sum over a few images at a time."""
-    size = _chunk(x.shape[0])
+    size = _chunk(*x.shape[:3])
     if size == x.shape[0]:
         return gradient(x, dy)
     chunks = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), (x, dy))
@@ -109,9 +110,10 @@ def _in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Arra
     return lax.scan(lambda total, pair: (total + gradient(*pair), None), start, chunks)[0]
 
 
-def _chunk(batch: int) -> int:
-    """Images per chunk: the first of 2, 3, 5 that divides the batch, else one."""
-    return next((n for n in (2, 3, 5) if batch % n == 0), 1)
+def _chunk(batch: int, height: int, width: int) -> int:
+    """Images per chunk: as many as divide the batch and have no more than `CACHED` pixels."""
+    most = max(CACHED // (height * width), 1)
+    return max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
 
 
 def convolve_transposed(
