@@ -2,8 +2,9 @@
 
 import json
 import sys
+from pathlib import Path
 
-report, floor = json.load(open(sys.argv[1])), float(sys.argv[2])
+report, floor = json.loads(Path(sys.argv[1]).read_text()), float(sys.argv[2])
 low = {
     name: entry["summary"]["percent_covered"]
     for name, entry in report["files"].items()

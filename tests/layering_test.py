@@ -157,7 +157,7 @@ def test_networks_losses_and_metrics_load_without_datasets_and_torch():
         "import sys\n"
         "from hsisr_jax import degrade, losses, metrics, models, port, resize\n"
         "[models.create(name) for name in models.names()]\n"
-        "heavy = {'tensorflow', 'tensorflow_datasets', 'torch', 'orbax', 'rasterio', 'h5py', 'matplotlib'}\n"
+        "heavy = {'tensorflow', 'tensorflow_datasets', 'torch', 'orbax', 'rasterio', 'h5py'}\n"
         "print(*sorted(heavy & {name.split('.')[0] for name in sys.modules}))\n"
     )
     found = subprocess.run(

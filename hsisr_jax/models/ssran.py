@@ -63,7 +63,7 @@ class SSRAN(nn.Module):
             )
         if self.kernel_size % 2 == 0:
             raise UserError(
-                f"kernel_size {self.kernel_size} must be odd: a band and its neighbours on both sides"
+                f"kernel_size {self.kernel_size} must be odd: a band and its neighbours"
             )
         x = nn.relu(_conv(self.features, 1, "head")(msi))
         for i in range(self.blocks):
