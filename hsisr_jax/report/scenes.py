@@ -31,6 +31,7 @@ class Layer:
 @dataclasses.dataclass
 class Scene:
     """One test image in the views that there are of it."""
+
     name: str
     layers: list[Layer]
     data_range: float = 1.0
