@@ -4,7 +4,8 @@ Paper: Zhang et al., CAAI Transactions on Intelligence Technology, 2023 (RCAM, a
 correction of the bicubic image that starts at zero and holds spectra by its loss.
 Command: python main.py --config=configs/scene.py:x2 --config.data.path=/my/scene.hdr
 Time: estimated 5 minutes on 2 CPU cores for 200 bands (13 TFLOP), 2 for 31 bands.
-Expected: above bicubic in PSNR, SSIM and spectral angle; docs/quality.md has what was measured.
+Expected: above bicubic in PSNR, SSIM and spectral angle (Jasper Ridge x2 after 300 of the steps:
+33.01, 0.9125, 2.40 degrees; bicubic 32.49, 0.8945, 2.51); docs/quality.md says what was measured.
 """
 
 from configs import common
