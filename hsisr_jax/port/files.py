@@ -4,6 +4,7 @@
 `.safetensors` is read and written here: a length, a JSON header, one buffer.
 """
 
+import io
 import json
 import math
 import os
@@ -22,6 +23,7 @@ DTYPES = {  # safetensors' names; BF16 is widened to float32
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
     "I16": "<i2", "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?",
 }  # fmt: skip
+NPY_HEADER = 1 << 16  # bytes that an array's header may take
 HEADER_LIMIT = 100_000_000  # bytes, as in the reference implementation
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")  # keys around the weights
 
@@ -64,10 +66,28 @@ def _by_ending(path: Path) -> tuple[Callable, Callable]:
 
 def _read_npz(path: Path) -> State:
     try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _check_member(archive, member)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except UserError:
+        raise
+    except Exception as error:  # numpy and zipfile meet damage with nearly every type of error
         raise UserError(f"{path} is not an .npz of plain arrays: {_line(error)}") from error
+
+
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuses what is no array of numbers, and a header that promises more than is there."""
+    with archive.open(member) as file:
+        start = io.BytesIO(file.read(NPY_HEADER))  # its length may be a lie as well
+        version = np.lib.format.read_magic(start)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}
+        shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(start)
+    if dtype.kind not in "fiubc":
+        raise ValueError(f"{member.filename} holds {dtype}: no numbers")
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"{member.filename} promises {shape} and is too short for it")
 
 
 def _write_npz(file, state: State) -> None:
@@ -84,12 +104,18 @@ def _read_torch(path: Path) -> State:
             f"{path} holds Python objects beside tensors, which could run code, and is refused: "
             "save model.state_dict() alone where the model was trained"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle calls PyTorch's functions with anything
         raise UserError(f"{path} is not a PyTorch file: {_line(error)}") from error
     tensors = _state_dict(content)
     if not tensors:
         raise UserError(f"{path} holds no state dict: save model.state_dict()")
-    return {name: _to_numpy(tensor, torch) for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if tensor.numel() > path.stat().st_size:  # a view that repeats a few numbers
+            raise UserError(f"{path}: {name!r} has more numbers than the file: save it anew")
+    try:
+        return {name: _to_numpy(tensor, torch) for name, tensor in tensors.items()}
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds tensors that are not plain: {_line(error)}") from error
 
 
 def _state_dict(content) -> dict:
@@ -135,7 +161,7 @@ def _read_safetensors(path: Path) -> State:
         return {name: _tensor(name, entry, buffer) for name, entry in header.items()}
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a safetensors file: {_line(error)}") from error
 
 

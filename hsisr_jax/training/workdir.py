@@ -119,7 +119,7 @@ def read_config(workdir: str | os.PathLike) -> dict:
         config = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"no config.json in {workdir}: is it the workdir of a run?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} does not hold a config")
