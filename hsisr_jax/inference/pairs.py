@@ -27,6 +27,7 @@ def seen(scene: SceneReader, physical: Normaliser) -> np.ndarray:
 
 
 def check_sizes(estimate: tuple[int, ...], reference: tuple[int, ...], where: object) -> None:
+    """The reference must be the estimate's size: a pair is scored pixel by pixel."""
     if estimate != reference:
         raise UserError(
             f"{where} is {' x '.join(map(str, reference))} and the estimate is "

@@ -55,6 +55,7 @@ def keys(rows: Sequence[Row]) -> list[str]:
 
 
 def best(rows: Sequence[Row], key: str) -> Row | None:
+    """The row with the best score of a column."""
     scored = [row for row in rows if row.scores.get(key)]
     if not scored:
         return None
