@@ -7,9 +7,11 @@ import numpy as np
 import parity
 import pytest
 
-from hsisr_jax import checkpoints, models, port
+from hsisr_jax import models, port
+from hsisr_jax.checkpoints import Checkpoints, targets
 from hsisr_jax.port.__main__ import WIDTHS, import_weights, main
 from hsisr_jax.port.files import write_weights
+from hsisr_jax.training.workdir import read_config
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -20,52 +22,54 @@ def get_config(arg=None):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A config, its weights in a file, and where the workdir's contents end up."""
+def files(tmp_path):
+    """A config and its weights in a file."""
     module = models.create("rcam", bands=6, features=8, dense_blocks=1, rcams=1)
     batch = {"lr": np.zeros((1, 4, 4, 6), np.float32)}
     state = parity.made_up_weights(module, batch)
     (tmp_path / "config.py").write_text(CONFIG)
     write_weights(tmp_path / "w.npz", state)
-    saved = {}
-    monkeypatch.setattr(
-        checkpoints, "save_weights", lambda *args: saved.update(args=args), raising=False
-    )
-    return tmp_path, module, batch, state, saved
+    return tmp_path, module, batch, state
 
 
 def test_weights_become_a_workdir(files, capsys):
-    folder, module, batch, state, saved = files
-    arguments = [f"--config={folder}/config.py", f"--input={folder}/w.npz", "--workdir=runs/a"]
+    folder, module, batch, state = files
+    workdir = folder / "imported"
+    arguments = [f"--config={folder}/config.py", f"--input={folder}/w.npz", f"--workdir={workdir}"]
     assert main(["port", *arguments]) == 0
-    workdir, config, variables = saved["args"]
-    assert (workdir, config.model.name) == ("runs/a", "rcam")
-    jax.tree.map(np.testing.assert_array_equal, variables, port.from_torch(module, state, batch))
+    assert read_config(workdir)["model"]["name"] == "rcam"
+    expected = port.from_torch(module, state, batch)["params"]
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    asked = targets(expected, jax.tree.map(lambda _: place, expected))
+    with Checkpoints(workdir) as held:
+        found = held.restore(held.latest, {"params": asked})["params"]
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
     assert "RCAM with 6 bands" in capsys.readouterr().out
+    assert main(["port", *arguments]) == 2  # never over another checkpoint
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--config={}/config.py", "--workdir=a"], "--input is missing"),
-        (["--config={}/none.py", "--input={}/w.npz", "--workdir=a"], "none.py"),
-        (["--config={}/config.py", "--input={}/none.npz", "--workdir=a"], "no weight file"),
-        (["--config={}/config.py", "--input={}/w.npz", "--workdir=a", "more"], "'more'"),
-        (["--config={}/config.py", "--config.model.rcams=2", "--input={}/w.npz", "--workdir=a"],
+        (["--config={}/config.py", "--workdir={}/a"], "--input is missing"),
+        (["--config={}/none.py", "--input={}/w.npz", "--workdir={}/a"], "none.py"),
+        (["--config={}/config.py", "--input={}/none.npz", "--workdir={}/a"], "no weight file"),
+        (["--config={}/config.py", "--input={}/w.npz", "--workdir={}/a", "more"], "'more'"),
+        (["--config={}/config.py", "--config.model.rcams=2", "--input={}/w.npz", "--workdir={}/a"],
          "weights lack"),
         (["--config={}/config.py", "--config.model.name=bicubic", "--input={}/w.npz",
-          "--workdir=a"], "no weights to import"),
-        (["--config={}/config.py", "--config.residual=True", "--input={}/w.npz", "--workdir=a"],
+          "--workdir={}/a"], "no weights to import"),
+        (["--config={}/config.py", "--config.residual=True", "--input={}/w.npz", "--workdir={}/a"],
          "config.residual"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_a_line(files, capsys, monkeypatch, arguments, word):
-    folder, *_, saved = files
+    folder, *_ = files
     monkeypatch.setattr("sys.argv", ["port", *(a.format(folder) for a in arguments)])
     assert main(sys.argv) == 2  # ml_collections looks for overrides in sys.argv
     error = capsys.readouterr().err
     assert word in error and error.startswith("error: ") and error.count("\n") <= 2
-    assert not saved
+    assert not (folder / "a").exists()
 
 
 def test_ssrans_two_band_counts_are_read_from_its_weights():

@@ -7,6 +7,7 @@ import parity
 import pytest
 from flax import linen as nn
 from golden import Case, cases, channels_last
+from ml_collections import ConfigDict
 
 from hsisr_jax import losses, mesh, port
 from hsisr_jax.checkpoints import Checkpoints, targets
@@ -412,7 +413,8 @@ def test_adaptation_starts_from_a_network_without_discriminator(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, held)
     whole = object.__new__(Run)
-    whole.trainer, whole.progress = running, Progress(1, 0, 1)
+    whole.trainer, whole.progress, whole.sign = running, Progress(1, 0, 1), 1
+    whole.config = ConfigDict({"select_metric": "SSIM"})
     found = whole.with_weights_of(tmp_path, state)
     assert int(found.step) == 0
     for name, part in found.params.items():
