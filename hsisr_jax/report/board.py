@@ -73,6 +73,7 @@ def cell(row: Row, key: str) -> str:
 
 
 def costs(row: Row) -> list[str]:
+    """Seeds, parameters, operations and seconds, as the table shows them."""
     return [
         str(row.seeds) if row.seeds else "",
         f"{row.parameters:,}" if row.parameters is not None else "",

@@ -115,7 +115,8 @@ def test_a_full_disk_is_told_of_and_costs_no_checkpoint(data, clean, tmp_path):
     assert "Traceback" not in error
     last = error.strip().splitlines()[-1]
     assert last.startswith("error: cannot write"), error
-    assert chaos.digest(workdir, 10) == before or chaos.steps_of(workdir)[-1] > 10
+    # a later checkpoint may have taken its place
+    assert chaos.steps_of(workdir)[-1] > 10 or chaos.digest(workdir, 10) == before
     again = start(workdir, data, steps=chaos.steps_of(workdir)[-1] + 5)
     _, error = again.communicate(timeout=300)
     assert again.returncode == 0, error
