@@ -9,9 +9,7 @@ the median of each and the median ratio of the rounds, compilation apart.
 """
 
 import sys
-import sys
 import time
-from pathlib import Path
 from pathlib import Path
 
 import jax

@@ -91,6 +91,7 @@ def titled(group: tuple[str, int, str]) -> str:
 
 
 def markdown(rows: Sequence[Row], cited: Sequence[Mapping]) -> str:
+    """A table for each dataset and scale, and what the figures stand on."""
     lines = ["# Leaderboard", ""]
     for group, members in groups(rows).items():
         names = keys(members)
@@ -123,6 +124,7 @@ def _plain(text: str) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
+    """A row for each network, dataset and scale; mean, deviation and published figure of each key."""
     text, names = io.StringIO(), keys(rows)
     writer = csv.writer(text, lineterminator="\n")
     head = [f"{key}_{part}" for key in names for part in ("mean", "std", "published")]
