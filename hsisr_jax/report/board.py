@@ -124,7 +124,7 @@ def _plain(text: str) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """A row for each network, dataset and scale; mean, deviation and published figure of each key."""
+    """A row for each network, dataset and scale; mean, deviation, published figure of a key."""
     text, names = io.StringIO(), keys(rows)
     writer = csv.writer(text, lineterminator="\n")
     head = [f"{key}_{part}" for key in names for part in ("mean", "std", "published")]
