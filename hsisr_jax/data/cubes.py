@@ -160,17 +160,20 @@ def scan(
     bands: slice,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Statistics, list[Statistics]]:
-    """One pass over a window of a scene: its statistics and those of the regions inside it."""
+    """One pass over a window of a scene: its statistics and those of the regions inside it.
+
+    The scene's are of all its bands, so that its maximum does not depend on the `bands` in use.
+    """
     regions = list(regions)
     whole, parts = Statistics(), [Statistics() for _ in regions]
     (top, bottom), (left, right) = window
     row_bytes = (right - left) * raw.cube.bands * raw.cube.dtype.itemsize
     for r0, r1 in row_blocks((top, bottom), row_bytes // SCAN_BLOCKS):
-        block = raw.read((r0, r1), (left, right))[..., bands]
+        block = raw.read((r0, r1), (left, right))
         whole.add(block, raw)
         for region, part in zip(regions, parts):
             rows = slice(max(region.rows[0] - r0, 0), max(region.rows[1] - r0, 0))
-            part.add(block[rows, region.cols[0] - left : region.cols[1] - left], raw)
+            part.add(block[rows, region.cols[0] - left : region.cols[1] - left, bands], raw)
         if progress:
             progress(f"reading {raw.name}", r1 - top, bottom - top)
     return whole, parts

@@ -126,9 +126,10 @@ class Normaliser:
     """How physical values (stored * scale + offset) become what a network sees.
 
     `none`; `divide` by `divisor`; `max_of_scene` and `max_of_region` divide by the maximum of the
-    definition's window, or of each region; `unit` maps [minimum, maximum] (of the window, unless
-    given) to [0, 1]; `log_minmax` clips below `floor`, takes the logarithm and maps
-    [minimum, maximum] of that (of all training regions of a domain, unless given) to [0, 1].
+    definition's window (all bands of the file), or of each region (the bands in use); `unit` maps
+    [minimum, maximum] (of the window, unless given) to [0, 1]; `log_minmax` clips below `floor`,
+    takes the logarithm and maps [minimum, maximum] of that (of all training regions of a domain,
+    unless given) to [0, 1].
     """
 
     name: str = "max_of_scene"
