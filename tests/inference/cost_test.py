@@ -1,0 +1,38 @@
+"""Operations are those one counts by hand."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from hsisr_jax.inference import cost
+from hsisr_jax.inference.trained import Trained
+
+
+def test_a_product_in_a_loop_counts_every_time():
+    def program(x):
+        return jax.lax.scan(lambda c, _: (c @ x, None), x, None, length=5)[0]
+
+    jaxpr = jax.make_jaxpr(program)(jnp.ones((4, 4))).jaxpr
+    assert cost.count(jaxpr) == 5 * 2 * 4**3
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_by_hand(groups):
+    def program(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        )  # fmt: skip
+
+    jaxpr = jax.make_jaxpr(program)(jnp.ones((1, 8, 8, 6)), jnp.ones((3, 3, 6 // groups, 10))).jaxpr
+    assert cost.count(jaxpr) == 2 * 8 * 8 * 10 * 9 * 6 / groups
+
+
+def test_ssran_costs_two_operations_a_weight_and_pixel():
+    d, msi, bands = 16, 4, 12
+    network = {"name": "ssran", "bands": bands, "msi_bands": msi, "features": d}
+    card = Trained(network=network, scale=1, bands=bands, msi_bands=msi)
+    block = 2 * 9 * d * d + 2 * d * d + 2 * d * d  # two 3x3, two 1x1, the 1x1 of both branches
+    expected = 2 * (msi * d + 3 * block + d * bands)
+    # the attention's convolutions run once an image: next to nothing a pixel
+    assert cost.per_output_pixel(card, 32) == pytest.approx(expected, rel=1e-3)
