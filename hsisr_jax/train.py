@@ -69,6 +69,7 @@ class Run:
         self.data = scenes.load(config.data, progress=self.progress.note)
         self.module = setup.model(config, self.data)
         self.recipe = setup.recipe(config, self.data)
+        self.learnt = setup.training_data(config, self.data, self.recipe)
         self.protocol = setup.protocol(config)
         self.patching = {"patch": config.data.patch, "stride": config.data.stride}
         self.validation = self.data.validation_scenes(config.scale, **self.patching)
@@ -88,7 +89,7 @@ class Run:
     def prepare(self) -> None:
         """Everything that depends on the training data: patches, optimizers, the compiled loop."""
         config = self.config
-        patches = self.data.patches(config.scale, **self.patching)
+        patches = self.learnt.patches(config.scale, **self.patching)
         epoch = patches.per_epoch(config.data.augment) / config.batch_size
         self.steps = config.steps or math.ceil(config.epochs * epoch)
         txs, self.rates = optimizers.build_all(config.optimizer.to_dict(), self.steps, epoch)
@@ -102,7 +103,7 @@ class Run:
             seed=config.seed,
             batch_size=config.batch_size,
             augment=config.data.augment,
-            on_device=setup.fits_on_device(config, self.data),
+            on_device=setup.fits_on_device(config, self.learnt),
             ema=config.ema > 0,
             adjust=setup.first_values(self.module, self.data),
             deterministic=config.deterministic,

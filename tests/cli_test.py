@@ -79,6 +79,7 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.optimizer.schedule.name=stairs"], "stairs"),
         (["--config.precision=float64"], ["float64", "bfloat16"]),
         (["--config.data.placement=moon"], ["moon", "device or host"]),
+        (["--config.data.train_on=moon"], ["moon", "inputs or both"]),
         (["--config.data.degradation.name=dust"], "dust"),
         (["--config.data.name=mars"], ["mars", "pavia"]),
         (["--config.eval.protocol=mine"], ["mine", "sspsr"]),

@@ -106,8 +106,8 @@ class Recipe:
         """What the sensor sees of `b H W c`, without noise: a function to `lr` and more."""
         if self.floor is not None or not hasattr(self.degrade, "observe"):
             raise UserError(
-                "config.eval.projection is for spatial degradations of values that are not "
-                "logarithms: set it to 0"
+                "config.eval.projection and config.data.train_on are for spatial degradations of "
+                "values that are not logarithms: set them to 0 and 'train'"
             )
         return self.degrade.observe
 

@@ -120,6 +120,22 @@ class Dataset:
                 images.append(scene.window(name, row, col, *size))
         return images
 
+    def inputs(self, observe: Callable[[np.ndarray], Any], scale: int) -> list[Scene]:
+        """What the sensor sees of the test scenes, as scenes to train on: a level of their pyramid.
+
+        Nobody needs their high-resolution pixels for that: `observe` maps linear `b H W c` to the
+        low resolution that a network is given at test time.
+        """
+        found = []
+        for scene in self.test:
+            height, width = (n // scale * scale for n in scene.hr.shape[:2])
+            linear = scene.normaliser.linear(scene.hr[:height, :width], np)
+            seen = np.asarray(observe(linear[None]))[0]
+            linear_already = replace(scene.normaliser, gain=1.0, bias=0.0)
+            name = f"{scene.name}_input"
+            found.append(replace(scene, name=name, cubes={"hr": seen}, normaliser=linear_already))
+        return found
+
     def _cut(self, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
         for scene in self.train:
             if min(scene.hr.shape[:2]) < patch:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def recipe(config: ConfigDict, data: Dataset) -> Recipe:
         ),
         domains=data.domains,
     )
+
+
+def training_data(config: ConfigDict, data: Dataset, recipe: Recipe) -> Dataset:
+    """What `config.data.train_on` names: the training regions, the test scenes' inputs, or both."""
+    train_on = config.data.get("train_on", "train")
+    if train_on not in ("train", "inputs", "both"):
+        raise UserError(f"config.data.train_on {train_on!r}: use train, inputs or both")
+    if train_on == "train":
+        return data
+    inputs = data.inputs(lambda x: recipe.observation(x)["lr"], config.scale)
+    return replace(data, train=inputs if train_on == "inputs" else data.train + inputs)
 
 
 def protocol(config: ConfigDict) -> Protocol:

@@ -1,0 +1,42 @@
+"""Training on what the sensor sees of the test scenes, where there is nothing else."""
+
+import numpy as np
+import pytest
+import tiny_config
+
+from hsisr_jax import resize
+from hsisr_jax.train import Run, train_and_evaluate
+
+
+def config(tmp_path, train_on):
+    config = tiny_config.get_config()
+    config.data.dir, config.data.train_on = str(tmp_path / "data"), train_on
+    config.data.patch, config.data.stride, config.eval_every = 8, 2, 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("inputs")
+
+
+@pytest.mark.parametrize("train_on", ["inputs", "both"])
+def test_the_patches_come_from_the_degraded_test_scenes(folder, train_on):
+    run = Run(config(folder, train_on))
+    own = run.learnt.train[len(run.data.train) if train_on == "both" else 0 :]
+    assert len(own) == len(run.data.test) and len(run.data.train) == 1
+    for made, scene in zip(own, run.data.test):
+        expected = resize.imresize(scene.normaliser.linear(scene.hr, np), 1 / 2)
+        np.testing.assert_allclose(made.normaliser.linear(made.hr, np), expected, atol=1e-6)
+
+
+def test_a_network_learns_from_them_alone(folder):
+    given = config(folder, "inputs")
+    given.data.options = {"height": 192, "width": 192, "bands": 6}
+    given.data.patch, given.data.stride, given.ema = 16, 4, 0.0
+    given.model.update({"features": 32, "dense_blocks": 2, "rcams": 2})
+    given.residual = True
+    given.optimizer.schedule = {"name": "cosine"}
+    given.optimizer.learning_rate, given.steps, given.batch_size = 3e-3, 400, 8
+    found = train_and_evaluate(given, folder / "run")
+    assert found["test"]["MPSNR"] > found["bicubic"]["MPSNR"] + 0.1
