@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hsisr_jax.layers.initializers import torch_uniform
-from hsisr_jax.ops.convolution import convolve, convolve_transposed
+from hsisr_jax.ops.convolution import convolve, convolve_transposed, linear
 
 
 class Conv(nn.Module):
@@ -82,7 +82,7 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         init = torch_uniform(x.shape[-1])
         kernel = self.param("kernel", self.kernel_init or init, (x.shape[-1], self.features))
-        y = x @ kernel
+        y = linear(x, kernel)
         if not self.use_bias:
             return y
         bias = self.param("bias", self.bias_init or init, (self.features,))

@@ -1,11 +1,11 @@
-"""Convolutions whose gradients are themselves plain convolutions.
+"""Convolutions for CPUs, whose gradients are themselves plain convolutions.
 
 XLA's CPU backend hands a convolution to its fast library only when the dimension numbers are the
 plain NHWC/HWIO/NHWC ones, and inside a loop it never rewrites the others into that form: the
 gradients that autodiff makes are then about 100 times slower. Here both gradients are written as
-plain convolutions of explicitly transposed arrays, and the weight gradient is summed over a few
-images at a time, which stays in cache; that of wide 3x3 layers takes Winograd's form. Elsewhere
-(GPU, TPU) autodiff's own form is kept.
+plain convolutions of explicitly transposed arrays. Wide 3x3 layers and their gradients take
+Winograd's form, and a few images at a time, which stay in cache. Elsewhere (GPU, TPU) XLA's own
+form is kept.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,19 @@ from hsisr_jax.ops import winograd
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-CACHED = 2048  # pixels at a time in a weight gradient
-WINOGRAD = 64  # channels, of which a product must have so many that it outweighs the transforms
+CACHED = 2048  # pixels at a time
+WINOGRAD = 64  # channels on both sides, from which on the products outweigh the transforms
+
+
+def linear(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`... i` times `i o`, as one product of two matrices: its gradient then copies nothing."""
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def convolve(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Pads) -> jax.Array:
     """Cross-correlation of `b h w i` with `kh kw i o`, zero padding given per side."""
     if kernel.shape[:2] == (1, 1) and stride == 1 and padding == ((0, 0), (0, 0)):
-        return x @ kernel[0, 0]
+        return linear(x, kernel[0, 0])
     if jax.default_backend() == "cpu":
         return _convolve_cpu(x, kernel, stride, padding)
     return _plain(x, kernel, stride, padding)
@@ -38,11 +43,27 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.A
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve_cpu(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
-    return _plain(x, kernel, stride, padding)
+    return _correlate(x, kernel, stride, padding)
+
+
+def _correlate(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
+    if stride > 1 or not _wide(kernel) or min(min(pads) for pads in padding) < 0:
+        return _plain(x, kernel, stride, padding)
+    size = _chunk(*x.shape[:3])
+    if size == x.shape[0]:
+        return winograd.convolve(x, kernel, padding)
+    chunks = x.reshape(-1, size, *x.shape[1:])
+    y = lax.map(lambda part: winograd.convolve(part, kernel, padding), chunks)
+    return y.reshape(-1, *y.shape[2:])
+
+
+def _wide(kernel: jax.Array) -> bool:
+    """Whether Winograd's form is made for a layer, and saves something."""
+    return kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= WINOGRAD
 
 
 def _forward(x, kernel, stride, padding):
-    return _plain(x, kernel, stride, padding), (x, kernel)
+    return _correlate(x, kernel, stride, padding), (x, kernel)
 
 
 def _backward(stride, padding, residuals, dy):
@@ -72,16 +93,11 @@ def _input_gradient(dy: jax.Array, kernel: jax.Array, shape, padding: Pads) -> j
         low = kernel.shape[axis] - 1 - padding[axis][0]
         high = shape[axis + 1] - (dy.shape[axis + 1] + low - kernel.shape[axis] + 1)
         pads.append((low, high))  # negative padding crops
-    return _plain(dy, flipped, 1, tuple(pads))
+    return _correlate(dy, flipped, 1, tuple(pads))
 
 
 def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pads) -> jax.Array:
-    kh, kw, inputs, outputs = kernel.shape
-    if (
-        (kh, kw) == (3, 3)
-        and min(inputs, outputs) >= WINOGRAD
-        and dy.shape[1:3] == _dense(x, padding)
-    ):
+    if _wide(kernel) and dy.shape[1:3] == _dense(x, padding):
         return _in_chunks(partial(winograd.weight_gradient, padding=padding), x, dy, kernel)
     pads = tuple(
         (low, kernel.shape[axis] - 1 + dy.shape[axis + 1] - x.shape[axis + 1] - low)
@@ -127,7 +143,7 @@ def convolve_transposed(
     (b, h, w, _), (kh, kw, i, o) = x.shape, kernel.shape
     sh, sw = -(-kh // stride), -(-kw // stride)  # blocks of `stride` that a kernel spans
     taps = kernel.transpose(2, 0, 1, 3).reshape(i, kh * kw * o)
-    y = (x @ taps).reshape(b, h, w, kh, kw, o)
+    y = linear(x, taps).reshape(b, h, w, kh, kw, o)
     y = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, sh * stride - kh), (0, sw * stride - kw), (0, 0)))
     y = y.reshape(b, h, w, sh, stride, sw, stride, o)
     total = sum(
