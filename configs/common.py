@@ -20,6 +20,12 @@ def parse(arg: str | None, *, scale: int, scales: tuple[int, ...] = (2, 4, 8)) -
     return scale, smoke
 
 
+def take(arg: str | None, word: str) -> tuple[str, bool]:
+    """The argument without `word`, and whether it was there."""
+    words = (arg or "").split(",")
+    return ",".join(w for w in words if w != word), word in words
+
+
 def base() -> ConfigDict:
     """Defaults: train with Adam on bicubic-degraded patches, evaluate, report."""
     config = ConfigDict()

@@ -13,7 +13,12 @@ from configs import common
 
 def get_config(arg: str | None = None):
     config = common.base()
+    arg, ahead = common.take(arg, "ahead")
     config.scale, smoke = common.parse(arg, scale=1, scales=(1,))
     common.ssran(config)
     config.data.name, config.data.config = "paris", "ssran"
+    if ahead:
+        config.loss = {"name": "l1"}
+        config.optimizer.schedule = {"name": "cosine", "warmup": 50}
+        config.data.augmentations = {"gain": {"spread": 0.3}}
     return common.smoke(config) if smoke else config

@@ -87,12 +87,10 @@ class Recipe:
             return x if drawn.symmetry is None else sampler.turn(x, drawn.symmetry)
 
         cubes = {name: linear(pixels) for name, pixels in drawn.pixels.items()}
-        hr = cubes.pop("hr")  # b H W c
         if self.augmentations and key is not None:
-            keys = jax.random.split(key, len(self.augmentations) + 1)
-            key = keys[0]
-            for augmentation, own in zip(self.augmentations, keys[1:]):
-                hr = augmentation(hr, own)
+            key, *keys = jax.random.split(key, len(self.augmentations) + 1)
+            cubes = self._augment(cubes, keys)
+        hr = cubes.pop("hr")  # b H W c
         batch = self.degrade(hr, key) if self.degrade else {}
         batch |= {"hr": hr} | cubes
         if self.floor is not None:
@@ -100,6 +98,14 @@ class Recipe:
         if self.domains > 1:
             batch["domain"] = drawn.domain
         return batch
+
+    def _augment(self, cubes: Batch, keys) -> Batch:
+        """All cubes of a sample alike: what shrinks or brightens the one does so to the other."""
+        ends = np.cumsum([x.shape[-1] for x in cubes.values()])[:-1]
+        together = jnp.concatenate(list(cubes.values()), -1)
+        for augmentation, key in zip(self.augmentations, keys):
+            together = augmentation(together, key)
+        return dict(zip(cubes, jnp.split(together, ends, -1)))
 
     @property
     def observation(self) -> Callable[[jax.Array], Batch]:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hsisr_jax.data import augment
+from hsisr_jax.data.batches import Recipe, of_image
+from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 
 KEY = jax.random.key(3)
@@ -74,3 +76,15 @@ def test_unknown_names_and_options_are_named():
         augment.create("gain", amount=1)
     with pytest.raises(UserError, match="zoom"):
         augment.create("zoom", most=0.5)
+
+
+def test_both_images_of_a_pair_change_alike():
+    """Spectral super-resolution: what brightens the target brightens the input as much."""
+    rng = np.random.default_rng(2)
+    image = {"hr": rng.random((8, 8, 6), np.float32), "msi": rng.random((8, 8, 2), np.float32)}
+    recipe = Recipe(degrade=None, augmentations=(augment.create("gain", spread=0.5),))
+    batch = recipe(of_image(image, Normaliser()), KEY)
+    factors = [np.asarray(batch[name][0]) / image[name] for name in image]
+    np.testing.assert_allclose(factors[0], factors[1].mean(), rtol=1e-5)
+    np.testing.assert_allclose(factors[1], factors[1].mean(), rtol=1e-5)
+    assert abs(factors[1].mean() - 1) > 1e-3
