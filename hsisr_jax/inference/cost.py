@@ -1,4 +1,8 @@
-"""Floating-point operations of a network, counted on the traced program; nothing is computed."""
+"""Floating-point operations of a network, counted on the traced program; nothing is computed.
+
+3x3 convolutions count as their direct form, also where the program takes Winograd's: the number
+says how large a network is, on every backend alike.
+"""
 
 import math
 from collections.abc import Iterator
@@ -7,6 +11,13 @@ from typing import Any
 import jax
 
 from hsisr_jax.inference.trained import Trained
+from hsisr_jax.ops import winograd
+
+# the direct form's operations, from the shapes of the two arguments and the size of the result
+WINOGRAD = {
+    winograd.convolution.__name__: lambda x, kernel, size: 2 * size * 9 * x[-1],
+    winograd.weight_gradient.__name__: lambda x, dy, size: 2 * size * math.prod(dy[:3]),
+}
 
 
 def count(jaxpr: Any) -> float:
@@ -24,6 +35,8 @@ def count(jaxpr: Any) -> float:
             kernel = equation.invars[1].aval.shape
             features = kernel[params["dimension_numbers"].rhs_spec[0]]
             total += 2 * size * math.prod(kernel) / features
+        elif params.get("name") in WINOGRAD and len(equation.invars) == 2:
+            total += WINOGRAD[params["name"]](*(v.aval.shape for v in equation.invars), size)
         else:
             times = params.get("length", 1) if name == "scan" else 1
             total += times * sum(count(inner) for inner in programs(params))

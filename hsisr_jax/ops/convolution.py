@@ -51,9 +51,9 @@ def _correlate(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> j
         return _plain(x, kernel, stride, padding)
     size = _chunk(*x.shape[:3])
     if size == x.shape[0]:
-        return winograd.convolve(x, kernel, padding)
+        return winograd.convolution(x, kernel, padding)
     chunks = x.reshape(-1, size, *x.shape[1:])
-    y = lax.map(lambda part: winograd.convolve(part, kernel, padding), chunks)
+    y = lax.map(lambda part: winograd.convolution(part, kernel, padding), chunks)
     return y.reshape(-1, *y.shape[2:])
 
 

@@ -17,7 +17,7 @@ Rows = tuple[jax.Array, ...]
 
 
 @partial(jax.jit, static_argnames="padding")  # traced once for all layers of a shape
-def convolve(x: jax.Array, kernel: jax.Array, padding) -> jax.Array:
+def convolution(x: jax.Array, kernel: jax.Array, padding) -> jax.Array:
     """Cross-correlation of `b h w i` with `3 3 i o`, zero padding given per side."""
     size = [n + low + high - 2 for n, (low, high) in zip(x.shape[1:3], padding)]
     windows = _windows(x, size, padding)  # 4 4 of b s t i

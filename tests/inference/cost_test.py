@@ -6,6 +6,7 @@ import pytest
 
 from hsisr_jax.inference import cost
 from hsisr_jax.inference.trained import Trained
+from hsisr_jax.ops.convolution import convolve
 
 
 def test_a_product_in_a_loop_counts_every_time():
@@ -26,6 +27,19 @@ def test_a_convolution_by_hand(groups):
 
     jaxpr = jax.make_jaxpr(program)(jnp.ones((1, 8, 8, 6)), jnp.ones((3, 3, 6 // groups, 10))).jaxpr
     assert cost.count(jaxpr) == 2 * 8 * 8 * 10 * 9 * 6 / groups
+
+
+@pytest.mark.parametrize("channels", [32, 64])
+def test_a_convolution_and_its_gradients_count_as_their_direct_form(channels):
+    """Narrow or wide, that is directly or by Winograd's form on a CPU."""
+    x, kernel = jnp.ones((5, 32, 32, channels)), jnp.ones((3, 3, channels, 70))
+
+    def loss(x, kernel):
+        return convolve(x, kernel, stride=1, padding=((1, 1), (1, 1))).sum()
+
+    jaxpr = jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, kernel).jaxpr
+    forward = 2 * 5 * 32 * 32 * 70 * 9 * channels
+    assert cost.count(jaxpr) == pytest.approx(3 * forward, rel=0.02)
 
 
 def test_ssran_costs_two_operations_a_weight_and_pixel():
