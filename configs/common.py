@@ -115,6 +115,11 @@ AHEAD = {
         config, "loss", ConfigDict({"name": "weighted", "relative_l1": 1.0, "spectral_angle": 0.5})
     ),
     "dense": lambda config: config.data.update({"stride": 2}),
+    "augment": lambda config: setattr(
+        config.data,
+        "augmentations",
+        ConfigDict({"zoom": {"most": 1.5}, "gain": {"spread": 0.2}, "mix": {"share": 0.5}}),
+    ),
     "ensemble": lambda config: config.eval.update({"self_ensemble": True}),
     "projection": lambda config: config.eval.update({"projection": 3}),
 }
