@@ -12,7 +12,7 @@ from configs import common
 
 
 # The fewer low-resolution pixels a scene has, the sooner their spectra are learnt by heart.
-STEPS = {2: 1000, 4: 300, 8: 300}
+STEPS = {2: 300, 4: 200, 8: 100}
 
 
 def get_config(arg: str | None = None):
