@@ -10,7 +10,6 @@ Expected: above bicubic in PSNR, SSIM and spectral angle (Jasper Ridge x2 after 
 
 from configs import common
 
-
 # The fewer low-resolution pixels a scene has, the sooner their spectra are learnt by heart.
 STEPS = {2: 300, 4: 200, 8: 100}
 
