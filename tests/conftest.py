@@ -10,6 +10,9 @@ if "xla_force_host_platform_device_count" not in flags:
     patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
     devices = "--xla_force_host_platform_device_count=8"
     os.environ["XLA_FLAGS"] = f"{flags} {devices} {patience}".strip()
+# XLA's threads, by default as many as cores: eight devices that wait for each other in a collective
+# operation would hold all of two cores' threads, rarely for ever
+os.environ.setdefault("NPROC", "16")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hsisr_jax" / "xla-tests"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
