@@ -54,9 +54,7 @@ def base() -> ConfigDict:
     config.data.manual_dir = ""  # files that you downloaded by hand
     config.data.patch = 0  # high-resolution pixels; 0: as the paper's split says
     config.data.stride = 0
-    config.data.train_on = (
-        "train"  # or inputs: the test scenes at low resolution, nothing else; both
-    )
+    config.data.train_on = "train"  # or inputs: the test scenes at low resolution; or both
     config.data.augment = True  # every flip and rotation once an epoch
     config.data.degradation = ConfigDict({"name": "bicubic"})
     config.data.augmentations = ConfigDict()  # name -> options, applied to each batch

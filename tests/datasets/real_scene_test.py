@@ -1,16 +1,13 @@
 """A real scene, where one is at hand: bicubic scores as others computed them, with other code."""
 
-import os
-from pathlib import Path
-
 import pytest
+from golden import ROOT
 
 from configs import common
 from hsisr_jax.train import train_and_evaluate
 
 # beside the golden cases, like them not part of the repository
-GOLDEN = Path(os.environ.get("HSISR_GOLDEN", Path(__file__).parents[3] / "shared/golden"))
-JASPER = GOLDEN.parent / "data/jasperRidge2_R198.mat"
+JASPER = ROOT.parent / "data/jasperRidge2_R198.mat"
 KEYS = ("MPSNR", "MSSIM", "SAM", "ERGAS")
 TILES = [["test", top, top + 32, 64, 96] for top in (0, 32, 64)]
 WHOLE = [["test", 0, 100, 0, 100]]
