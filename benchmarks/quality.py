@@ -137,7 +137,7 @@ class Trainings:
                 with self.run.checkpoints(path) as checkpoints:
                     state = self.run.start(checkpoints)
                     self.state = self.run.fit(state, checkpoints, path, signals)
-        self.run.protocol = setup.protocol(config)
+        self.run.protocol = setup.protocol(config, self.run.data)
         return self.run.test(self.state)[0]
 
 

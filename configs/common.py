@@ -71,6 +71,7 @@ def base() -> ConfigDict:
     config.ema = 0.0  # decay of the averaged weights; 0: off
     config.residual = False  # predict a correction of the bicubic image (of the best linear map
     # of bands where msi is the input), zero at the start
+    config.base_projection = 0  # rounds of back-projection that the bicubic image gets before it
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
 
@@ -92,7 +93,7 @@ def base() -> ConfigDict:
     config.eval.batch = 8  # tiles at a time
     config.eval.self_ensemble = False  # the mean over flips and rotations: 8 times the work
     config.eval.projection = 0  # rounds of back-projection on the input
-    config.eval.projection_keeps_angles = True  # of brightness alone, not of spectra
+    config.eval.projection_dark = 0.2  # of the mean: darker pixels keep their spectral direction
     config.eval.images_kept = 4  # test images stored for the report
     return config
 
@@ -107,6 +108,7 @@ def _rate(config: ConfigDict) -> None:
 # They are off in the configs of papers.
 AHEAD = {
     "residual": lambda config: config.update({"residual": True}),
+    "base": lambda config: config.update({"base_projection": 3}),
     "rate": _rate,
     "ema": lambda config: config.update({"ema": 0.99}),
     "angle": lambda config: setattr(

@@ -109,7 +109,7 @@ class Job:
             options.precision,
             card.observe(),
             card.projection,
-            card.projection_keeps_angles,
+            card.dark,
         )
 
     def run(self, target: Path) -> None:

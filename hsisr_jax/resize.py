@@ -41,6 +41,8 @@ def imresize(x: jax.Array, scale: float) -> jax.Array:
         raise UserError(f"the scale of a resize is a positive number, not {scale}")
     if _symbolic(x) and scale == int(scale):
         return _separable(x, *[_Phases(_matlab_taps, int(scale), "symmetric", float(scale))] * 2)
+    if _symbolic(x) and 1 / scale == round(1 / scale):
+        return _separable(x, *[_Strides(round(1 / scale))] * 2)
     rows, columns = (_plan(_matlab_taps, n, float(scale)) for n in x.shape[-3:-1])
     return _separable(x, rows, columns)
 
@@ -209,7 +211,28 @@ class _Phases:
         return jnp.stack(phases, 2).reshape(p, n * self.factor, q)
 
 
-_Axis = _Plan | _Phases
+class _Strides:
+    """Shrinking an axis of any length (a multiple of the factor) as MATLAB does; for export."""
+
+    def __init__(self, factor: int):
+        n = 8  # output pixels, of which the middle one is far from the borders
+        index, weight = _matlab_taps(n * factor, 1 / factor)
+        self.offsets, self.weights = index[n // 2] - n // 2 * factor, weight[n // 2]  # taps
+        self.factor = factor
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        p, n, q = x.shape
+        margin = 3 * self.factor
+        x = jnp.pad(x, ((0, 0), (margin, margin), (0, 0)), mode="symmetric")
+        rows = (p, n // self.factor, self.factor, q)
+        return sum(
+            x[:, margin + o : margin + o + n].reshape(rows)[:, :, 0] * weight
+            for o, weight in zip(self.offsets.tolist(), self.weights.tolist())
+            if weight
+        )
+
+
+_Axis = _Plan | _Phases | _Strides
 
 
 def _torch_phase_taps(n: int, factor: int, method: str) -> Taps:

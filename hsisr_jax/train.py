@@ -33,7 +33,7 @@ def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike)
     with Workdir(workdir, config) as folder, Signals() as signals:
         with signals.at_once():
             run = Run(config)
-            folder.write_json(trained.FILE, trained.describe(config, run.data, run.module))
+            folder.write_json(trained.FILE, run.card())
         with run.checkpoints(folder.path) as checkpoints:
             with signals.at_once():
                 state = run.start(checkpoints)
@@ -48,7 +48,7 @@ def evaluate_only(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> d
     """Scores the checkpoint of a workdir on its dataset's test images, and renews the report."""
     with Workdir(workdir, config) as folder:
         run = Run(config)
-        folder.write_json(trained.FILE, trained.describe(config, run.data, run.module))
+        folder.write_json(trained.FILE, run.card())
         with run.checkpoints(folder.path) as checkpoints:
             if checkpoints.latest is None:
                 raise UserError(f"there is no checkpoint in {folder.path}: train first")
@@ -70,12 +70,16 @@ class Run:
         self.module = setup.model(config, self.data)
         self.recipe = setup.recipe(config, self.data)
         self.learnt = setup.training_data(config, self.data, self.recipe)
-        self.protocol = setup.protocol(config)
+        self.protocol = setup.protocol(config, self.data)
         self.patching = {"patch": config.data.patch, "stride": config.data.stride}
         self.validation = self.data.validation_scenes(config.scale, **self.patching)
         self.apply = forward(self.module)
         self.sign = 1 if metrics.higher_is_better(config.select_metric) else -1
         self.seconds = 0.0
+
+    def card(self) -> dict:
+        """What prediction will have to know."""
+        return trained.describe(self.config, self.data, self.module, self.protocol.dark)
 
     def checkpoints(self, folder: Path) -> Checkpoints:
         return Checkpoints(
@@ -238,11 +242,8 @@ class Run:
 
     def profiled(self, last: bool):
         """A profiler trace of the last dispatch, where asked for."""
-        return (
-            jax.profiler.trace(self.config.profile)
-            if self.config.profile and last
-            else (nullcontext())
-        )
+        folder = self.config.profile
+        return jax.profiler.trace(folder) if folder and last else nullcontext()
 
     def log(self, log: MetricsLog, step: int, scalars: dict, state: TrainState) -> None:
         values = {name: float(x) for name, x in jax.device_get(scalars).items()}

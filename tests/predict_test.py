@@ -130,6 +130,7 @@ def test_prediction_gives_what_the_evaluation_scored(tmp_path):
     config.steps, config.batch_size, config.checkpoint_every = 3, 8, 3
     config.optimizer.learning_rate = 1e-2
     config.residual, config.ema, config.eval.projection = True, 0.5, 1
+    config.base_projection = 2
     config.eval.images_kept = 1
     train.train_and_evaluate(config, tmp_path / "run")
     with np.load(next((tmp_path / "run" / "eval").glob("*.npz"))) as kept:

@@ -112,8 +112,9 @@ class Recipe:
         """What the sensor sees of `b H W c`, without noise: a function to `lr` and more."""
         if self.floor is not None or not hasattr(self.degrade, "observe"):
             raise UserError(
-                "config.eval.projection and config.data.train_on are for spatial degradations of "
-                "values that are not logarithms: set them to 0 and 'train'"
+                "config.eval.projection, config.base_projection and config.data.train_on are for "
+                "spatial degradations of values that are not logarithms: set the first two to 0 and "
+                "the third to 'train'"
             )
         return self.degrade.observe
 

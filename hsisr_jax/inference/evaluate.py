@@ -33,7 +33,7 @@ class Protocol:
     batch: int = 8
     self_ensemble: bool = False
     projection: int = 0  # rounds of back-projection
-    projection_keeps_angles: bool = True
+    dark: float = 0.0  # below it, pixels keep their spectral direction
 
     def score(self, reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
         values = metrics.evaluate(
@@ -115,7 +115,7 @@ def super_resolve(
         recipe.observation,
         scale=recipe.scale,
         rounds=protocol.projection,
-        keep_angles=protocol.projection_keeps_angles,
+        dark=protocol.dark,
     )
 
 

@@ -15,7 +15,7 @@ from flax import linen as nn
 from hsisr_jax import resize
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.formats import SceneReader
-from hsisr_jax.inference.projection import along
+from hsisr_jax.layers.back_projection import Observe, back_projected
 
 HALO = 4  # input pixels: bicubic upsampling looks two away
 
@@ -31,9 +31,9 @@ class Frontend:
     bands: np.ndarray | None = None  # a map [c, bands] from the scene's bands to the model's
     nodata: float | None = None
     precision: str = "float32"
-    observe: Callable[[jax.Array], dict] | None = None  # for back-projection
+    observe: Observe | None = None  # for back-projection of every tile: it looks a few pixels far
     rounds: int = 0
-    keep_angles: bool = True
+    dark: float = 0.0
 
     def __call__(self, variables: dict, stored: jax.Array) -> jax.Array:
         """`b h+2m w+2m c` stored values to `b H W c` in the network's own range, NaN if hidden."""
@@ -50,18 +50,19 @@ class Frontend:
             lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, variables
         )
         sr = self.module.apply(variables, batch, train=False)["sr"].astype(jnp.float32)
-        sr = self._projected(sr, seen[inner]) if self.rounds else sr
+        if self.rounds:
+            sr = back_projected(
+                sr,
+                seen[inner],
+                self.observe,
+                scale=self.scale,
+                rounds=self.rounds,
+                dark=self.dark,
+            )
         hidden = hidden[inner].repeat(self.scale, 1).repeat(self.scale, 2)
         if self.spectral:
             hidden = hidden.any(-1, keepdims=True)
         return jnp.where(hidden, jnp.nan, sr)
-
-    def _projected(self, sr: jax.Array, lr: jax.Array) -> jax.Array:
-        """`inference.projection` of every tile: it looks a few pixels far."""
-        moved = sr
-        for _ in range(self.rounds):
-            moved = moved + resize.imresize(lr - self.observe(moved)["lr"], self.scale)
-        return along(sr, moved, jnp) if self.keep_angles else moved
 
     def _visible(self, stored: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Which values are hidden, and all values with what the network sees as 0 in their place;

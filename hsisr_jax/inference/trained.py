@@ -55,7 +55,8 @@ class Trained:
     domains: list[dict[str, Any]] = field(default_factory=list)
     own_range: bool = False  # whether every training scene was divided by its own maximum
     projection: int = 0  # rounds of back-projection
-    projection_keeps_angles: bool = True
+    dark: float = 0.0  # in the network's range: below it, pixels keep their spectral direction
+    base_projection: int = 0  # rounds, of the base that the network corrects
     degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
     self_ensemble: bool = False  # whether the evaluation used it
     tile: int = 0  # low-resolution pixels on a side in training
@@ -75,11 +76,14 @@ class Trained:
     def module(self) -> nn.Module:
         options = {k: v for k, v in self.network.items() if k != "name"}
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-        return WRAPPERS[self.wrapper](models.create(self.name, **options))
+        network = models.create(self.name, **options)
+        if not self.base_projection:
+            return WRAPPERS[self.wrapper](network)
+        return BicubicResidual(network, rounds=self.base_projection, observe=self.observe())
 
     def observe(self) -> Callable[[jax.Array], dict] | None:
-        """What the sensor sees of a cube, where the estimate is to be projected."""
-        if not self.projection:
+        """What the sensor sees of a cube, where an estimate is to be projected."""
+        if not self.projection and not self.base_projection:
             return None
         options = {k: v for k, v in self.degradation.items() if k != "name"}
         if "kernel" in options:
@@ -99,7 +103,7 @@ class Trained:
         return {"lr": lr, "lms": jax.ShapeDtypeStruct(shape, jnp.float32)}
 
 
-def describe(config: Mapping, data: Dataset, module: nn.Module) -> dict:
+def describe(config: Mapping, data: Dataset, module: nn.Module, dark: float = 0.0) -> dict:
     """`model.json` of a run."""
     wrapped = type(module).__name__ in WRAPPERS
     domains = {s.domain: s for s in reversed([*data.test, *data.train])}
@@ -115,7 +119,8 @@ def describe(config: Mapping, data: Dataset, module: nn.Module) -> dict:
         msi_bands=data.msi_bands or 0,
         domains=[_domain(domains.pop(tested)), *(_domain(s) for s in domains.values())],
         projection=config["eval"].get("projection", 0),
-        projection_keeps_angles=config["eval"].get("projection_keeps_angles", True),
+        dark=dark,
+        base_projection=getattr(module, "rounds", 0) if wrapped else 0,
         self_ensemble=config["eval"].get("self_ensemble", False),
         degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,

@@ -1,7 +1,8 @@
 """Any network as a correction of a simple estimate, starting at zero.
 
 The published networks must first learn to copy their input. With these wrappers training starts at
-bicubic interpolation, or at the best linear map of bands, and every step is spent on what is left.
+bicubic interpolation (back-projected, if asked for), or at the best linear map of bands, and every
+step is spent on what is left.
 The wrapped network keeps its parameters' names, so weights move between both forms.
 """
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import ArrayLike
 
+from hsisr_jax.layers.back_projection import DARK, Observe, back_projected
 from hsisr_jax.resize import interpolate
 
 # class of a network -> its last linear layer, through which alone the output is made
@@ -20,6 +22,7 @@ LAST_LAYERS = {
     "SNLSR": "tail",
     "AdversarialSNLSR": "tail",
 }
+USUAL_MEAN = 0.2  # of a scene divided by its maximum: a level of 1
 GAIN = "residual_gain"
 LEAST_SQUARES = "least_squares"
 
@@ -40,15 +43,19 @@ def last_layer(network: nn.Module) -> str | None:
 
 
 class BicubicResidual(nn.Module):
-    """`sr = lms + network's sr`; a bicubic skip of the network's own is taken out again.
+    """`sr = base + network's sr`; a bicubic skip of the network's own is taken out again.
 
-    A network without a single last layer gets one factor a band instead, zero at the start. The
-    network sees its inputs divided by `level`, and what it gives is multiplied by it: dark scenes,
-    or scenes of one very bright pixel, train as others do. The number is kept with the weights.
+    The base is `lms`, or, where the sensor's view (`observe`) is known, what some `rounds` of
+    back-projection make of it: more than bicubic, before anything is learnt. A network without a
+    single last layer gets one factor a band instead, zero at the start. The network sees its inputs
+    divided by `level`, and what it gives is multiplied by it: dark scenes, or scenes of one very
+    bright pixel, train as others do. The number is kept with the weights.
     """
 
     network: nn.Module
     level: float = 1.0
+    rounds: int = 0
+    observe: Observe | None = None
 
     def setup(self):
         nn.share_scope(self, self.network)
@@ -67,7 +74,17 @@ class BicubicResidual(nn.Module):
             detail = detail * self.param(GAIN, nn.initializers.zeros, (1, 1, 1, detail.shape[-1]))
         scaled = {name: level * out[name] for name in ("reconstruction",) if name in out}
         scaled |= {"stages": [level * x for x in out["stages"]]} if "stages" in out else {}
-        return out | scaled | {"sr": lms + level * detail}
+        return out | scaled | {"sr": self.base(batch, level) + level * detail}
+
+    def base(self, batch: dict, level: jax.Array) -> jax.Array:
+        """The estimate that is corrected, `b H W c`."""
+        lms, lr = batch["lms"], batch["lr"]
+        if not self.rounds:
+            return lms
+        scale = lms.shape[1] // lr.shape[1]
+        return back_projected(
+            lms, lr, self.observe, scale=scale, rounds=self.rounds, dark=DARK * USUAL_MEAN * level
+        )
 
     def zero_start(self, params: dict) -> dict:
         """Fresh parameters with the network's last layer at zero."""

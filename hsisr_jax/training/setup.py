@@ -18,11 +18,11 @@ from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.baselines import linear_fit
 from hsisr_jax.inference.evaluate import Protocol
-from hsisr_jax.models.residual import BicubicResidual, LeastSquaresResidual
+from hsisr_jax.layers.back_projection import DARK
+from hsisr_jax.models.residual import USUAL_MEAN, BicubicResidual, LeastSquaresResidual
 from hsisr_jax.training import STEPS
 from hsisr_jax.training.steps import Step
 
-USUAL_MEAN = 0.2  # of a scene divided by its maximum
 PARTS = {
     "model": ConfigDict, "data": ConfigDict, "loss": ConfigDict, "optimizer": ConfigDict,
     "eval": ConfigDict, "mesh": ConfigDict, "scale": int, "seed": int, "steps": int,
@@ -81,7 +81,13 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
         return network
     if "msi_bands" in fields:
         return LeastSquaresResidual(network)
-    return BicubicResidual(network, level=1.0 if data.floor else mean(data.train) / USUAL_MEAN)
+    rounds = config.get("base_projection", 0)
+    return BicubicResidual(
+        network,
+        level=1.0 if data.floor else mean(data.train) / USUAL_MEAN,
+        rounds=rounds,
+        observe=recipe(config, data).observation if rounds else None,
+    )
 
 
 def mean(train: list[Scene]) -> float:
@@ -134,9 +140,11 @@ def training_data(config: ConfigDict, data: Dataset, recipe: Recipe) -> Dataset:
     return replace(data, train=inputs if train_on == "inputs" else data.train + inputs)
 
 
-def protocol(config: ConfigDict) -> Protocol:
+def protocol(config: ConfigDict, data: Dataset) -> Protocol:
+    """How test images are scored."""
     options = config.eval.to_dict()
     options.pop("images_kept")
+    options["dark"] = options.pop("projection_dark", DARK) * mean(data.train)
     options["ratio"] = options["ratio"] or config.scale
     return Protocol(name=options.pop("protocol"), **options)
 

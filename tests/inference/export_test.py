@@ -58,6 +58,33 @@ def test_resizing_of_free_size_equals_that_of_known_size(scale):
         np.testing.assert_allclose(free, known, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_shrinking_of_free_size_equals_that_of_known_size(scale):
+    def shrink(x):
+        return resize.imresize(resize.imresize(x, scale) ** 2, 1 / scale)
+
+    shape = jax.export.symbolic_shape("b, h, w, 3", constraints=["h >= 4", "w >= 4"])
+    exported = jax.export.export(jax.jit(shrink))(jax.ShapeDtypeStruct(shape, np.float32))
+    x = np.random.default_rng(0).random((2, 5, 9, 3), np.float32)
+    np.testing.assert_allclose(exported.call(x), shrink(x), atol=1e-6)
+
+
+def test_a_corrected_base_is_exported_for_any_size(tmp_path):
+    network = {"name": "rcam", "bands": 4, "scale": 2, "features": 8, "dense_blocks": 1, "rcams": 1}
+    card = trained.Trained(
+        network, "BicubicResidual", bands=4, domains=[{"wavelengths": None, "normaliser": {}}],
+        base_projection=2, degradation={"name": "bicubic"},
+    )  # fmt: skip
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
+    variables = jax.jit(lambda key: card.module().init(key, example))(jax.random.key(0))
+    facts = export.write(tmp_path / "m.stablehlo", card, variables)
+    assert facts["free"] == "any batch and size"
+    exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
+    cubes = np.random.default_rng(0).random((1, 11, 9, 4), np.float32)
+    expected = export.physical_function(card, variables)(cubes)
+    np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-5)
+
+
 def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
     """SRLSGAT is exported for the training patch, in batches of any length."""
     network = {"name": "srlsgat", "bands": 6, "group_size": 3, "features": 16, "blocks": 1}

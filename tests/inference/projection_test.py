@@ -10,7 +10,8 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.evaluate import Protocol, evaluate
-from hsisr_jax.inference.projection import BANDS_AT_ONCE, along, back_project
+from hsisr_jax.inference.projection import BANDS_AT_ONCE, back_project
+from hsisr_jax.layers.back_projection import along, held
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +47,25 @@ def test_what_gives_the_input_back_stays(seen):
 def test_kept_angles_change_brightness_alone(seen):
     hr, lr, observe = seen
     start = np.asarray(resize.imresize(lr, 2))
-    found = back_project(start, lr, observe, scale=2, rounds=2, keep_angles=True)
+    found = back_project(start, lr, observe, scale=2, rounds=2, dark=np.inf)
     cosine = (found * start).sum(-1) / np.linalg.norm(found, axis=-1)
     np.testing.assert_allclose(cosine, np.linalg.norm(start, axis=-1), rtol=1e-5)
     free = back_project(start, lr, observe, scale=2, rounds=2)
     assert np.square(free - found).sum() < np.square(free - start).sum()  # the nearest such cube
 
 
+def test_dark_pixels_keep_their_direction_and_bright_ones_do_not():
+    x = np.array([[0.1, 0.1], [0.3, 0.3], [0.5, 0.5]])  # rms 0.1, 0.3, 0.5
+    moved = x + [[0.2, 0.0]]
+    found = held(x, moved, 0.2, np)
+    np.testing.assert_allclose(found, [[0.2, 0.2], [0.45, 0.35], [0.7, 0.5]])
+    np.testing.assert_array_equal(held(x, moved, 0.0, np), moved)
+
+
 def test_along_never_turns_a_spectrum_round():
     direction = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
     x = np.array([[-1.0, 2.0], [3.0, 3.0], [1.0, 3.0]])
-    np.testing.assert_allclose(along(direction, x), [[0, 0], [0, 0], [2, 2]])
+    np.testing.assert_allclose(along(direction, x, np), [[0, 0], [0, 0], [2, 2]])
 
 
 def test_evaluation_projects_when_asked(seen):
@@ -66,9 +75,9 @@ def test_evaluation_projects_when_asked(seen):
     scene = Scene("s", {"hr": hr}, Normaliser())
     apply = jax.jit(lambda variables, inputs: {"sr": inputs["lms"]})
     scores = {
-        rounds: evaluate(apply, {}, [scene], recipe, Protocol(ratio=2, projection=rounds)).means(
-            "test"
-        )
+        rounds: evaluate(
+            apply, {}, [scene], recipe, Protocol(ratio=2, projection=rounds, dark=np.inf)
+        ).means("test")
         for rounds in (0, 2)
     }
     assert scores[2]["MPSNR"] > scores[0]["MPSNR"]

@@ -7,7 +7,8 @@ import pytest
 from flax import linen as nn
 
 from configs.common import TINY
-from hsisr_jax import models, resize
+from hsisr_jax import degrade, models, resize
+from hsisr_jax.inference.projection import back_project
 from hsisr_jax.models.residual import (
     BicubicResidual,
     LeastSquaresResidual,
@@ -124,3 +125,22 @@ def test_a_darker_scene_gives_the_same_detail():
     there = apply({**variables, "constants": {"level": stored / 10}}, dark)
     for name in ("sr", "reconstruction"):
         np.testing.assert_allclose(there[name], here[name] / 10, rtol=1e-3, atol=1e-5)
+
+
+def test_the_base_may_be_back_projected():
+    """It starts at what `inference.projection` makes of the bicubic image, dark pixels held."""
+    inputs = batch()
+    inputs["lr"] = inputs["lr"] * jnp.linspace(0, 1, 8)[None, :, None, None]
+    inputs["lms"] = resize.imresize(inputs["lr"], SCALE)
+    observe = degrade.create("bicubic", scale=SCALE).observe
+    network = models.create("snlsr", bands=BANDS, scale=SCALE, **TINY["snlsr"])
+    module = BicubicResidual(network, level=1.5, rounds=2, observe=observe)
+    variables = jax.jit(lambda: module.init(jax.random.key(0), inputs, train=False))()
+    params = module.zero_start(variables["params"])
+    sr = jax.jit(lambda v: module.apply(v, inputs)["sr"])({**variables, "params": params})
+    lms, lr = (np.asarray(inputs[name][0]) for name in ("lms", "lr"))
+    expected = back_project(lms, lr, observe, scale=SCALE, rounds=2, dark=0.2 * 0.2 * 1.5)
+    np.testing.assert_allclose(sr[0], expected, atol=1e-5)
+    bright = jnp.sqrt(jnp.mean(inputs["lms"] ** 2, -1)) > 0.12
+    assert jnp.abs(observe(sr)["lr"] - inputs["lr"]).max() < 0.1
+    assert 0.1 < bright.mean() < 0.95  # both kinds of pixels are there

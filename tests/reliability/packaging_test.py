@@ -58,3 +58,9 @@ def test_pins_are_not_older_than_known_fixes():
         if name in LOCKED:
             pinned = next(iter(LOCKED[name].specifier)).version
             assert Version(pinned) >= Version(version), name
+
+
+def test_the_wheel_holds_every_folder_of_code():
+    """setuptools leaves out a folder without `__init__.py`."""
+    folders = {path.parent for path in (ROOT / "hsisr_jax").rglob("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").exists()]

@@ -1,0 +1,1 @@
+"""A trained network on images: scored, and on scenes of any size."""

@@ -1,0 +1,1 @@
+"""Building blocks of the networks: Flax modules, and functions of a batch."""
