@@ -20,6 +20,7 @@ SLOW = [
     "micro_srlsgat.py --small",
     "micro_snlsr.py --small --full",
     "micro_groups.py --small",
+    "micro_layers.py --small",
     "scaling.py --devices 2 --processes 2",
     "scaling.py --paper",
     "start.py",

@@ -113,7 +113,7 @@ class Recipe:
         if self.floor is not None or not hasattr(self.degrade, "observe"):
             raise UserError(
                 "config.eval.projection, config.base_projection and config.data.train_on are for "
-                "spatial degradations of values that are not logarithms: set the first two to 0 and "
+                "spatial degradations of values that are not logarithms: set the first two to 0, "
                 "the third to 'train'"
             )
         return self.degrade.observe

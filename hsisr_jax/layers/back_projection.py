@@ -34,8 +34,9 @@ def back_projected(
 
 def held(x, moved, dark, xp):
     """`moved`, but where `x` is darker than `dark` (root mean square of a spectrum) only its
-    brightness: the spectral direction stays that of `x`. Up to twice as bright, in part. The noise of `lr`, and what bright neighbours leave behind, stay out of
-    dark pixels' spectra.
+    brightness: the spectral direction stays that of `x`. Up to twice as bright, in part.
+
+    The noise of `lr`, and what bright neighbours leave behind, stay out of dark pixels' spectra.
     """
     if isinstance(dark, float) and not dark:
         return moved

@@ -98,7 +98,7 @@ def _input_gradient(dy: jax.Array, kernel: jax.Array, shape, padding: Pads) -> j
 
 def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pads) -> jax.Array:
     if _wide(kernel) and dy.shape[1:3] == _dense(x, padding):
-        return _in_chunks(partial(winograd.weight_gradient, padding=padding), x, dy, kernel)
+        return in_chunks(partial(winograd.weight_gradient, padding=padding), x, dy, kernel)
     pads = tuple(
         (low, kernel.shape[axis] - 1 + dy.shape[axis + 1] - x.shape[axis + 1] - low)
         for axis, (low, _) in enumerate(padding)
@@ -108,7 +108,7 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pa
         grad = _plain(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), 1, pads)
         return grad.transpose(1, 2, 0, 3)  # kh kw i o
 
-    return _in_chunks(of_images, x, dy, kernel)
+    return in_chunks(of_images, x, dy, kernel)
 
 
 def _dense(x: jax.Array, padding: Pads) -> tuple[int, ...]:
@@ -116,7 +116,7 @@ def _dense(x: jax.Array, padding: Pads) -> tuple[int, ...]:
     return tuple(n + sum(pads) - 2 for n, pads in zip(x.shape[1:3], padding))
 
 
-def _in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array) -> jax.Array:
+def in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array) -> jax.Array:
     """The sum over a few images at a time."""
     size = _chunk(*x.shape[:3])
     if size == x.shape[0]:
