@@ -1,0 +1,76 @@
+"""One 3x3 layer: XLA's direct convolution and Winograd's form, and the gradients of the kernel.
+
+    python benchmarks/micro_layers.py [--small] [--rounds 5]
+
+The gradients are those of `ops/convolution.py`, a few images at a time. Where Winograd's form loses
+(few channels on one side) our layers stay direct.
+"""
+
+from functools import partial
+
+import jax
+import timing
+from jax import lax
+
+from hsisr_jax.ops import convolution, winograd
+
+LAYERS = (  # batch, side, channels in, channels out
+    (4, 32, 256, 256),
+    (4, 32, 256, 1024),
+    (4, 32, 128, 128),
+    (8, 32, 64, 64),
+    (4, 64, 256, 31),
+)
+PADDING = ((1, 1), (1, 1))
+
+
+def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), PADDING, dimension_numbers=convolution.LAYOUT
+    )
+
+
+def direct_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
+    """Of the kernel: batch and channels change places."""
+    turned = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
+    return direct(*turned).transpose(1, 2, 0, 3)
+
+
+def timed(function, *arrays):
+    compiled = jax.jit(function)
+    return lambda: jax.block_until_ready(compiled(*arrays))
+
+
+def main() -> None:
+    parser = timing.parser(__doc__)
+    parser.add_argument("--small", action="store_true", help="one narrow layer: seconds")
+    args = parser.parse_args()
+    timing.heading("3x3 layers", args)
+    results = {}
+    for batch, side, i, o in [(2, 8, 64, 64)] if args.small else LAYERS:
+        keys = jax.random.split(jax.random.key(0), 3)
+        x, dy = (jax.random.normal(k, (batch, side, side, c)) for k, c in zip(keys, (i, o)))
+        kernel = jax.random.normal(keys[2], (3, 3, i, o))
+        forward = {
+            "direct": timed(direct, x, kernel),
+            "Winograd": timed(partial(winograd.convolution, padding=PADDING), x, kernel),
+        }
+        gradient = {
+            "direct": timed(partial(convolution.in_chunks, direct_gradient), x, dy, kernel),
+            "Winograd": timed(
+                partial(convolution.in_chunks, partial(winograd.weight_gradient, padding=PADDING)),
+                x,
+                dy,
+                kernel,
+            ),
+        }
+        name = f"{i}->{o}, {batch} x {side}^2"
+        results[name] = {
+            "forward": timing.compare(name, forward, args.rounds),
+            "gradient": timing.compare(f"{name} grad", gradient, args.rounds),
+        }
+    timing.save(args, results)
+
+
+if __name__ == "__main__":
+    main()
