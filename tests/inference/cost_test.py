@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from configs import asnlsr_swir
 from hsisr_jax.inference import cost
 from hsisr_jax.inference.trained import Trained
 from hsisr_jax.ops.convolution import convolve
+from hsisr_jax.train import Run
 
 
 def test_a_product_in_a_loop_counts_every_time():
@@ -50,3 +52,12 @@ def test_ssran_costs_two_operations_a_weight_and_pixel():
     expected = 2 * (msi * d + 3 * block + d * bands)
     # the attention's convolutions run once an image: next to nothing a pixel
     assert cost.per_output_pixel(card, 32) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_second_image_in_the_dataset_is_not_the_input(tmp_path):
+    """SWIR Park holds multispectral images too, and A-SNLSR reads hyperspectral ones."""
+    config = asnlsr_swir.get_config("smoke")
+    config.data.dir = str(tmp_path)
+    card = Trained(**Run(config).card())
+    assert (card.scale, card.inputs, card.msi_bands) == (4, card.bands, 0)
+    assert cost.per_output_pixel(card, side=16) > 1e4
