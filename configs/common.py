@@ -31,7 +31,7 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.scale = 2
-    config.epochs = 0  # used when steps is 0
+    config.epochs = 0.0  # used when steps is 0
     config.steps = 0
     config.batch_size = 16
     config.precision = "float32"  # compute type: float32 or bfloat16; parameters stay float32

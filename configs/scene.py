@@ -10,8 +10,9 @@ and 0.12 degrees at x2, 0.16 dB, 0.019 and 0.002 at x4, 0.05 dB, 0.011 and 0.05 
 
 from configs import common
 
-# The fewer low-resolution pixels a scene has, the sooner their spectra are learnt by heart.
-STEPS = {2: 300, 4: 200, 8: 150}
+# The fewer low-resolution pixels a scene has, the sooner their spectra are learnt by heart. An epoch
+# is every patch in each of its flips and rotations, so that a larger scene gets more steps.
+EPOCHS = {2: 0.5, 4: 0.5, 8: 0.25}
 
 
 def get_config(arg: str | None = None):
@@ -22,7 +23,7 @@ def get_config(arg: str | None = None):
     config.data.name = "scene"
     config.data.options = {"test_tile": 32}  # scored one by one, as published test images are
     common.ahead(config)
-    config.steps, config.batch_size = STEPS[config.scale], 8
+    config.epochs, config.batch_size = EPOCHS[config.scale], 8
     config.log_every, config.checkpoint_every = 100, 250
     config.mesh.data = 1
     return common.smoke(config) if smoke else config

@@ -7,10 +7,13 @@ run. A run lies in `<workdir>/<its name>/seed_<n>` and is an ordinary workdir.
 """
 
 import json
+import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from absl import flags
@@ -67,33 +70,60 @@ def finished(config: ConfigDict, place: Path) -> dict | None:
 def table(
     runs: Mapping, results: Mapping, failures: Mapping, known: Sequence[Mapping], folder: Path
 ) -> list[Row]:
-    """Rows by dataset and scale; the baselines, which every run scores, once for each."""
-    groups: dict[tuple, dict[str, Row]] = {}
+    """Rows by dataset and scale; the baselines, which every run scores, once for each range of
+    values that they were scored in."""
+    groups: dict[tuple, list[Row]] = {}
+    baselines: dict[tuple, list[Baseline]] = {}
     for name, entry in runs.items():
         config = entry["config"]
         key = entry["dataset"], config["scale"], config["eval"]["protocol"]
-        group = groups.setdefault(key, {})
+        group, beside = groups.setdefault(key, []), baselines.setdefault(key, [])
         found = results.get(name, [])
-        for baseline in BASELINES if found else ():
-            scores = {**found[0], **found[0].get("baselines", {})}.get(baseline)
-            if scores and baseline not in group:
-                row = group[baseline] = Row(*key[:2], BASELINES[baseline], key[2])
-                row.scores = {metric: [value] for metric, value in scores.items()}
-                _add_published(row, known, config, baseline)
-        row = group[name] = Row(*key[:2], entry["network"], key[2], seeds=len(found))
+        row = Row(*key[:2], entry["network"], key[2], seeds=len(found))
         row.failure = failures.get(name, "")
         if found:
             row.scores = {k: [one["test"][k] for one in found] for k in found[0]["test"]}
             row.parameters = found[0]["parameters"]
             row.seconds = [one["seconds"] for one in found]
             row.operations = _operations(folder / name)
+            for baseline, scores in _baselines(found[0]).items():
+                made = Row(*key[:2], BASELINES[baseline], key[2])
+                made.scores = {metric: [value] for metric, value in scores.items()}
+                _add_published(made, known, config, baseline)
+                _add_baseline(beside, Baseline(baseline, made, [entry["network"]]))
         _add_published(row, known, config, config["model"]["name"])
-    return [row for group in groups.values() for row in _baselines_first(group)]
+        group.append(row)
+    return [row for key, group in groups.items() for row in _named(baselines[key]) + group]
 
 
-def _baselines_first(group: Mapping[str, Row]) -> list[Row]:
-    names = [name for name in BASELINES if name in group]
-    return [group[name] for name in [*names, *(n for n in group if n not in names)]]
+class Baseline(NamedTuple):
+    """A row of a method that every run scores, and whose runs gave these very scores."""
+
+    name: str
+    row: Row
+    networks: list[str]
+
+
+def _baselines(result: Mapping) -> dict[str, Mapping]:
+    scored = {**result, **result.get("baselines", {})}
+    return {name: scored[name] for name in BASELINES if scored.get(name)}
+
+
+def _add_baseline(rows: list[Baseline], new: Baseline) -> None:
+    for known in rows:
+        pairs = ((v[0], known.row.scores[k][0]) for k, v in new.row.scores.items())
+        if known.name == new.name and all(math.isclose(*pair, rel_tol=1e-4) for pair in pairs):
+            known.networks.extend(new.networks)
+            return
+    rows.append(new)
+
+
+def _named(rows: list[Baseline]) -> list[Row]:
+    """Where networks are scored in ranges of their own, which of them a row stands beside."""
+    counts = Counter(known.name for known in rows)
+    for name, row, networks in rows:
+        row.network += f" in the range of {', '.join(networks)}" if counts[name] > 1 else ""
+    return [known.row for name in BASELINES for known in rows if known.name == name]
 
 
 def _operations(folder: Path) -> float | None:

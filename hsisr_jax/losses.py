@@ -200,10 +200,14 @@ def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     return _sample_means(rows) + _sample_means(columns)
 
 
-def _relative_l1(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
-    """L1 as a share of the target's mean, so that weights beside it hold for any scene's range."""
-    level = jnp.mean(jnp.abs(at_least_float32(_target(batch, "hr", "the loss term 'relative_l1'"))))
-    return TERMS["l1"](out, batch, mask) / jnp.maximum(level, 1e-6)
+def _relative(term: str, power: int) -> Term:
+    """A term over the target's mean (to a power): weights beside it hold for any scene's range."""
+
+    def relative(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
+        hr = at_least_float32(_target(batch, "hr", f"the loss term 'relative_{term}'"))
+        return TERMS[term](out, batch, mask) / jnp.maximum(jnp.mean(jnp.abs(hr)), 1e-6) ** power
+
+    return relative
 
 
 def _consistency(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
@@ -252,7 +256,8 @@ def _domain_accuracy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> ja
 
 TERMS: dict[str, Term] = {
     "l1": _compare(lambda x, y: jnp.abs(x - y), "l1"),
-    "relative_l1": _relative_l1,
+    "relative_l1": _relative("l1", 1),
+    "relative_mse": _relative("mse", 2),
     "mse": _compare(lambda x, y: jnp.square(x - y), "mse"),
     "charbonnier": _compare(_charbonnier, "charbonnier"),
     "spectral_angle": _compare(_angle, "spectral_angle"),

@@ -71,6 +71,24 @@ def test_the_table_has_means_deviations_and_published_figures(trainer, tmp_path)
     assert "Jiang" in text
 
 
+def test_a_baseline_has_a_row_for_each_range_it_was_scored_in(monkeypatch, trainer, tmp_path):
+    plain = train.train_and_evaluate
+
+    def wider(config, workdir):
+        result = plain(config, workdir)
+        if config.model.name == "sspsr":
+            result["bicubic"] = {"MPSNR": 31.0, "SAM": 6.0}
+        return result
+
+    monkeypatch.setattr(train, "train_and_evaluate", wider)
+    rows = leaderboard.run(config(seeds=(0,), sspsr="SSPSR", rcam="RCAM", snlsr="SNLSR"), tmp_path)
+    assert [(row.network, row.scores["MPSNR"]) for row in rows[:2]] == [
+        ("bicubic in the range of RCAM, SNLSR", [28.5]),
+        ("bicubic in the range of SSPSR", [31.0]),
+    ]
+    assert [row.network for row in rows[2:]] == ["RCAM", "SNLSR", "SSPSR"]
+
+
 def test_names_are_escaped_and_failures_are_told(trainer, tmp_path, capsys):
     rows = leaderboard.run(config(seeds=(0,), rcam="<b>RCAM", esrt="ESRT"), tmp_path)
     page = (tmp_path / "leaderboard.html").read_text()

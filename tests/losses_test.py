@@ -267,11 +267,13 @@ def test_consistency_sees_what_is_wrong_at_low_resolution_alone(made):
     np.testing.assert_allclose(seen, 0.1, rtol=1e-4)
 
 
-def test_relative_l1_is_the_same_in_any_unit(made):
+@pytest.mark.parametrize("power", [1, 2])
+def test_relative_terms_are_the_same_in_any_unit(made, power):
     out, batch = made
-    loss = losses.create("weighted", relative_l1=1.0)
+    loss = losses.create("weighted", **{f"relative_{'l1' if power == 1 else 'mse'}": 1.0})
     share = loss(out, batch)[0]
-    expected = np.abs(out["sr"] - batch["hr"]).mean() / np.asarray(batch["hr"]).mean()
+    error = np.abs(out["sr"] - batch["hr"]) ** power
+    expected = error.mean() / np.asarray(batch["hr"]).mean() ** power
     np.testing.assert_allclose(share, expected, rtol=1e-5)
     thousandth = {"hr": batch["hr"] / 1000}
     np.testing.assert_allclose(loss({"sr": out["sr"] / 1000}, thousandth)[0], share, rtol=1e-5)
