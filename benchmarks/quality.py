@@ -7,11 +7,15 @@ The protocol is an argument for an argument: training columns, patches, stride, 
 seeds. `--sets` names what is compared: `paper` (hybrid loss, Adam 1e-4), `ours` (every option),
 `paper+NAME` (one option alone), `ours-NAME` (all but one), or `ablation`: all of these. The
 defaults are the protocol of docs/quality.md; `--test-columns` left of `--train-columns`' end are
-for choosing options without looking at the test tiles. Options of inference alone share a training.
+for choosing options without looking at the test tiles, and `--change` tries other values. Options
+of inference alone share a training.
 """
 
 import argparse
+import ast
+import functools
 import json
+import operator
 import sys
 import tempfile
 import time
@@ -49,6 +53,15 @@ def span(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
+def change(text: str) -> tuple[str, object]:
+    """`"loss.spectral_angle=1.0"` -> `("loss.spectral_angle", 1.0)`."""
+    key, _, value = text.partition("=")
+    try:
+        return key, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return key, value
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", required=True, help="any file that config.data.path takes")
@@ -67,6 +80,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sets", default="bicubic,paper,ours")
+    parser.add_argument(
+        "--change", type=change, action="append", default=[], metavar="KEY=VALUE",
+        help="of every set's config, such as loss.spectral_angle=1.0",
+    )  # fmt: skip
     parser.add_argument("--data-dir", default="", help="where the prepared scene is kept")
     parser.add_argument("--output", help="a JSON file with every run")
     return parser.parse_args()
@@ -117,6 +134,13 @@ def configure(args: argparse.Namespace, network: str, scale: int, seed: int, wor
     config.checkpoint_every, config.log_every = 0, 500
     for name in options_of(word):
         common.AHEAD[name](config)
+    for key, value in args.change:
+        *folders, last = key.split(".")
+        try:
+            part = functools.reduce(operator.getitem, folders, config)
+            part[last] = type(part[last])(value)
+        except (KeyError, TypeError, ValueError) as error:
+            sys.exit(f"--change {key}: {' '.join(str(error).split())}")
     return config
 
 

@@ -111,8 +111,8 @@ AHEAD = {
     "base": lambda config: config.update({"base_projection": 3}),
     "rate": _rate,
     "ema": lambda config: config.update({"ema": 0.99}),
-    "angle": lambda config: setattr(
-        config, "loss", ConfigDict({"name": "weighted", "relative_l1": 1.0, "spectral_angle": 0.5})
+    "loss": lambda config: setattr(
+        config, "loss", ConfigDict({"name": "weighted", "relative_mse": 5.0, "spectral_angle": 0.5})
     ),
     "dense": lambda config: config.data.update({"stride": 2}),
     "augment": lambda config: setattr(

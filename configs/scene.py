@@ -10,8 +10,8 @@ and 0.12 degrees at x2, 0.16 dB, 0.019 and 0.002 at x4, 0.05 dB, 0.011 and 0.05 
 
 from configs import common
 
-# The fewer low-resolution pixels a scene has, the sooner their spectra are learnt by heart. An epoch
-# is every patch in each of its flips and rotations, so that a larger scene gets more steps.
+# The fewer low-resolution pixels a scene has, the sooner their spectra are learnt by heart. Epochs
+# are of every patch in each of its flips and rotations: a larger scene gets more steps.
 EPOCHS = {2: 0.5, 4: 0.5, 8: 0.25}
 
 

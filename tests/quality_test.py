@@ -30,7 +30,7 @@ def test_an_ablation_has_each_option_alone_and_its_absence(quality):
     assert len(words) == 2 * len(common.AHEAD) + 2
     assert quality.options_of("paper") == []
     assert quality.options_of("ours") == list(common.AHEAD)
-    assert quality.options_of("paper+angle") == ["angle"]
+    assert quality.options_of("paper+loss") == ["loss"]
     assert set(common.AHEAD) - set(quality.options_of("ours-ema")) == {"ema"}
     with pytest.raises(SystemExit, match="unknown set"):
         quality.options_of("ours-speed")
@@ -51,6 +51,16 @@ def test_every_option_changes_the_config(quality, args):
     plain = quality.configure(args, "rcam", 2, 0, "paper").to_json()
     for name in common.AHEAD:
         assert quality.configure(args, "rcam", 2, 0, f"paper+{name}").to_json() != plain
+
+
+def test_a_trial_changes_what_the_sets_gave(quality, monkeypatch):
+    line = "quality.py --scene=a.npy --change loss.spectral_angle=0.2 --change ema=0.5"
+    monkeypatch.setattr(sys, "argv", line.split())
+    config = quality.configure(quality.arguments(), "rcam", 2, 0, "ours")
+    assert (config.loss.spectral_angle, config.ema, config.base_projection) == (0.2, 0.5, 3)
+    monkeypatch.setattr(sys, "argv", ["quality.py", "--scene=a.npy", "--change", "speed=9"])
+    with pytest.raises(SystemExit, match="--change speed"):
+        quality.configure(quality.arguments(), "rcam", 2, 0, "ours")
 
 
 def test_the_table_averages_over_seeds_and_cites_the_published_code(quality, args):
