@@ -25,7 +25,7 @@ def get_config(arg: str | None = None):
     words = (arg or "x4").split(",")
     scales = [int(word[1:]) for word in words if word[:1] == "x"] or [4]
     numbers = dict(word.split("=") for word in words if "=" in word)
-    seeds, steps = int(numbers.get("seeds", 3)), int(numbers.get("steps", 1000))
+    seeds, steps = int(numbers.get("seeds", 3)), int(numbers.get("steps", 300))
     config = ConfigDict({"runs": {}, "seeds": tuple(range(1 if "smoke" in words else seeds))})
     config.manual_dir = ""  # files that you downloaded by hand
     for scale in scales:

@@ -108,7 +108,8 @@ def _over_bands(index, reference, estimate, smallest: int, drop_empty: bool) -> 
 
 
 def _box_moments(x: jax.Array, y: jax.Array, size: int) -> Moments:
-    d = y - x
+    # Stacked, so that XLA does not cut the band out of the cube again for every window's column.
+    x, d = jax.lax.optimization_barrier(jnp.stack([x, y - x]))
     moments = (x, d, jnp.zeros_like(x), jnp.zeros_like(x))
     for axis in (0, 1):
         length = 1
