@@ -93,7 +93,7 @@ def base() -> ConfigDict:
     config.eval.batch = 8  # tiles at a time
     config.eval.self_ensemble = False  # the mean over flips and rotations: 8 times the work
     config.eval.projection = 0  # rounds of back-projection on the input
-    config.eval.projection_dark = 0.2  # of the mean: darker pixels keep their spectral direction
+    config.eval.projection_dark = 0.3  # of the mean: darker pixels keep their spectral direction
     config.eval.images_kept = 4  # test images stored for the report
     return config
 

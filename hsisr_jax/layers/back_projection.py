@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from hsisr_jax import resize
 
-DARK = 0.2  # of the mean of the training scenes: water and shadow, whose spectra are mostly noise
+DARK = 0.3  # of the mean of the training scenes: water and shadow, whose spectra are mostly noise
 Observe = Callable[[jax.Array], dict[str, jax.Array]]  # what the sensor sees: `lr` and more
 
 

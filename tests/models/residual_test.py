@@ -9,6 +9,7 @@ from flax import linen as nn
 from configs.common import TINY
 from hsisr_jax import degrade, models, resize
 from hsisr_jax.inference.projection import back_project
+from hsisr_jax.layers.back_projection import DARK
 from hsisr_jax.models.residual import (
     BicubicResidual,
     LeastSquaresResidual,
@@ -139,7 +140,7 @@ def test_the_base_may_be_back_projected():
     params = module.zero_start(variables["params"])
     sr = jax.jit(lambda v: module.apply(v, inputs)["sr"])({**variables, "params": params})
     lms, lr = (np.asarray(inputs[name][0]) for name in ("lms", "lr"))
-    expected = back_project(lms, lr, observe, scale=SCALE, rounds=2, dark=0.2 * 0.2 * 1.5)
+    expected = back_project(lms, lr, observe, scale=SCALE, rounds=2, dark=DARK * 0.2 * 1.5)
     np.testing.assert_allclose(sr[0], expected, atol=1e-5)
     bright = jnp.sqrt(jnp.mean(inputs["lms"] ** 2, -1)) > 0.12
     assert jnp.abs(observe(sr)["lr"] - inputs["lr"]).max() < 0.1
