@@ -49,11 +49,10 @@ def _convolve_cpu(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -
 def _correlate(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
     if stride > 1 or not _wide(kernel) or min(min(pads) for pads in padding) < 0:
         return _plain(x, kernel, stride, padding)
-    size = _chunk(*x.shape[:3])
-    if size == x.shape[0]:
+    (parts,) = _cached_parts(x)
+    if len(parts) == 1:
         return winograd.convolution(x, kernel, padding)
-    chunks = x.reshape(-1, size, *x.shape[1:])
-    y = lax.map(lambda part: winograd.convolution(part, kernel, padding), chunks)
+    y = lax.map(lambda part: winograd.convolution(part, kernel, padding), parts)
     return y.reshape(-1, *y.shape[2:])
 
 
@@ -118,18 +117,20 @@ def _dense(x: jax.Array, padding: Pads) -> tuple[int, ...]:
 
 def in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array) -> jax.Array:
     """The sum over a few images at a time."""
-    size = _chunk(*x.shape[:3])
-    if size == x.shape[0]:
+    parts = _cached_parts(x, dy)
+    if len(parts[0]) == 1:
         return gradient(x, dy)
-    chunks = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), (x, dy))
     start = jnp.zeros(kernel.shape, kernel.dtype)
-    return lax.scan(lambda total, pair: (total + gradient(*pair), None), start, chunks)[0]
+    return lax.scan(lambda total, pair: (total + gradient(*pair), None), start, parts)[0]
 
 
-def _chunk(batch: int, height: int, width: int) -> int:
-    """Images per chunk: as many as divide the batch and have no more than `CACHED` pixels."""
+def _cached_parts(x: jax.Array, *others: jax.Array) -> tuple[jax.Array, ...]:
+    """`b ...` -> `n s ...` each: as many images as divide the batch and have no more than `CACHED`
+    pixels."""
+    batch, height, width = x.shape[:3]
     most = max(CACHED // (height * width), 1)
-    return max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
+    size = max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
+    return tuple(a.reshape(-1, size, *a.shape[1:]) for a in (x, *others))
 
 
 def convolve_transposed(
