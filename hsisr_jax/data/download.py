@@ -183,7 +183,7 @@ def _missing(source: Source, folder: Path, failures: list[str]) -> str:
     return (
         f"{source.file} is needed and not at hand{tried}.\n"
         f"Get it from {source.page or 'its authors'} and place it in the folder given as "
-        f"--manual_dir, or in {folder}"
+        f"config.data.manual_dir (--manual_dir of --mode=prepare), or in {folder}"
     )
 
 
