@@ -2,8 +2,9 @@
 
 Paper: this library's own comparison; no paper prints figures for this protocol.
 Command: python -m hsisr_jax.leaderboard --config=configs/leaderboard_jasper.py --workdir=runs/board
-Time: not measured in full: 12 runs of 1000 steps, hours on 2 CPU cores.
-Expected: not run in full; a trial is in docs/leaderboard.md.
+Time: 12 runs of 300 steps, about three minutes each on a CPU core.
+Expected: with `:x4,seeds=2,steps=200` all of them 0.3 dB above bicubic's 27.90 dB, and 0.2 degrees
+below its spectral angle (docs/leaderboard.md).
 
 The argument picks scales, seeds and steps: `:x2`, `:x2,x4`, `:x4,seeds=1,steps=200`; `plain` leaves
 out what goes beyond the papers' losses; `:smoke` is a trial.
