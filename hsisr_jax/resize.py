@@ -201,11 +201,7 @@ class _Phases:
         x = jnp.pad(x, ((0, 0), (MARGIN, MARGIN), (0, 0)), mode=self.border)
 
         def phase(offsets: np.ndarray, weights: np.ndarray) -> jax.Array:
-            return sum(
-                x[:, MARGIN + o : MARGIN + o + n] * weight
-                for o, weight in zip(offsets.tolist(), weights.tolist())
-                if weight
-            )
+            return _weighted(lambda o: x[:, MARGIN + o : MARGIN + o + n], offsets, weights)
 
         phases = [phase(o, w) for o, w in zip(self.offsets, self.weights)]
         return jnp.stack(phases, 2).reshape(p, n * self.factor, q)
@@ -225,11 +221,16 @@ class _Strides:
         margin = 3 * self.factor
         x = jnp.pad(x, ((0, 0), (margin, margin), (0, 0)), mode="symmetric")
         rows = (p, n // self.factor, self.factor, q)
-        return sum(
-            x[:, margin + o : margin + o + n].reshape(rows)[:, :, 0] * weight
-            for o, weight in zip(self.offsets.tolist(), self.weights.tolist())
-            if weight
-        )
+
+        def every(o: int) -> jax.Array:
+            return x[:, margin + o : margin + o + n].reshape(rows)[:, :, 0]
+
+        return _weighted(every, self.offsets, self.weights)
+
+
+def _weighted(part: Callable[[int], jax.Array], offsets: np.ndarray, weights: np.ndarray):
+    """The sum of the parts at each offset, those of weight 0 left out."""
+    return sum(part(o) * w for o, w in zip(offsets.tolist(), weights.tolist()) if w)
 
 
 _Axis = _Plan | _Phases | _Strides

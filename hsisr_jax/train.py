@@ -247,9 +247,8 @@ class Run:
 
     def log(self, log: MetricsLog, step: int, scalars: dict, state: TrainState) -> None:
         values = {name: float(x) for name, x in jax.device_get(scalars).items()}
-        rates = {name: float(rate(step)) for name, rate in self.rates.items()}
-        rates = {"learning_rate" if n == "model" else f"learning_rate_{n}": r
-                 for n, r in rates.items()}  # fmt: skip
+        rates = {"learning_rate" if n == "model" else f"learning_rate_{n}": float(rate(step))
+                 for n, rate in self.rates.items()}  # fmt: skip
         speed = self.progress.rate(step)
         row = {**values, **rates, "examples_per_second": speed, "skipped": int(state.skipped)}
         log.write("train", step, row)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ class Dataset:
     @property
     def domains(self) -> int:
         return 1 + max((s.domain for s in self.train + self.test), default=0)
+
+    @cached_property
+    def mean(self) -> float:
+        """Of all training pixels and bands, as a network would see them; 0 where there are none."""
+        sums = [(s.hr.mean(dtype=np.float64) * s.normaliser.gain + s.normaliser.bias) * s.hr.size
+                for s in self.train]  # fmt: skip
+        return float(sum(sums) / max(sum(s.hr.size for s in self.train), 1))
 
     @property
     def floor(self) -> float | None:

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hsisr_jax import degrade, losses, metrics, models
 from hsisr_jax.data import augment
 from hsisr_jax.data.batches import Recipe
-from hsisr_jax.data.scenes import Dataset, Scene
+from hsisr_jax.data.scenes import Dataset
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.baselines import linear_fit
 from hsisr_jax.inference.evaluate import Protocol
@@ -84,17 +83,10 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
     rounds = config.get("base_projection", 0)
     return BicubicResidual(
         network,
-        level=1.0 if data.floor else mean(data.train) / USUAL_MEAN,
+        level=1.0 if data.floor else (data.mean or USUAL_MEAN) / USUAL_MEAN,
         rounds=rounds,
         observe=recipe(config, data).observation if rounds else None,
     )
-
-
-def mean(train: list[Scene]) -> float:
-    """The mean of all training pixels and bands, as the network would see them."""
-    sums = [(s.hr.mean(dtype=np.float64) * s.normaliser.gain + s.normaliser.bias) * s.hr.size
-            for s in train]  # fmt: skip
-    return float(sum(sums) / max(sum(s.hr.size for s in train), 1)) or USUAL_MEAN
 
 
 def first_values(module: nn.Module, data: Dataset) -> Callable[[dict], dict]:
@@ -144,7 +136,9 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
     """How test images are scored."""
     options = config.eval.to_dict()
     options.pop("images_kept")
-    options["dark"] = options.pop("projection_dark", DARK) * mean(data.train)
+    share = options.pop("projection_dark", DARK)
+    if options["projection"]:
+        options["dark"] = share * (data.mean or USUAL_MEAN)
     options["ratio"] = options["ratio"] or config.scale
     return Protocol(name=options.pop("protocol"), **options)
 
