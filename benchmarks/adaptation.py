@@ -13,6 +13,7 @@ import argparse
 import time
 from functools import partial
 
+import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np

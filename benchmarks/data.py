@@ -10,21 +10,19 @@ alone, what a slow disk path would have to feed; "host, whole" and "device" are 
 Both are timed in turn, after one pass for the page cache.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
+import _path  # noqa: F401
 import jax
 import numpy as np
 import timing
 from scipy.io import loadmat, savemat
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hsisr_jax import degrade  # noqa: E402
-from hsisr_jax.data import scenes, synthetic  # noqa: E402
-from hsisr_jax.data.batches import Recipe, draw, draw_on_host  # noqa: E402
-from hsisr_jax.data.normalise import Normaliser  # noqa: E402
+from hsisr_jax import degrade
+from hsisr_jax.data import scenes, synthetic
+from hsisr_jax.data.batches import Recipe, draw, draw_on_host
+from hsisr_jax.data.normalise import Normaliser
 
 SCALE = 4
 

@@ -12,12 +12,11 @@ import io
 import sys
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hsisr_jax.report import pictures  # noqa: E402
+from hsisr_jax.report import pictures
 
 SIDE, GAP, TEXT = 150, 10, 16  # SVG units
 COLOURS = {"truth": "#222222", "bicubic": "#d07020", "ours": "#2060c0"}

@@ -8,15 +8,12 @@ output. Counted on the traced program, loops times their length; nothing is comp
 """
 
 import argparse
-import sys
-from pathlib import Path
 
+import _path  # noqa: F401
 import jax
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hsisr_jax import models  # noqa: E402
-from hsisr_jax.inference.cost import count  # noqa: E402
+from hsisr_jax import models
+from hsisr_jax.inference.cost import count
 
 
 def describe(name: str, size: int) -> tuple[int, float, int]:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 
 from hsisr_jax.errors import UserError
@@ -29,19 +30,8 @@ from hsisr_jax.errors import UserError
 SECONDS = 5  # for one trial
 SPARE = 512 << 20  # address space beyond what the process has when the trials begin
 EXTREMES = (0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40)
-WORDS = (
-    b"-1",
-    b"0",
-    b"99999999999",
-    b"1e400",
-    b"nan",
-    b"{",
-    b"}",
-    b"=",
-    b"\n",
-    b"bsq",
-    b"\xff\xfe",
-)
+WORDS = (b"-1", b"0", b"99999999999", b"1e400", b"nan", b"{", b"}", b"=", b"\n", b"bsq",
+         b"\xff\xfe")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ metrics and the log of a run, as evaluation, prediction and the report read them
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from benchmarks import fuzz  # noqa: E402
+from benchmarks import fuzz
 
 
 def weight_seeds(folder: Path) -> list[Path]:

@@ -14,11 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from benchmarks.chaos import ROOT, command, steps_of  # noqa: E402
+from benchmarks.chaos import ROOT, command, steps_of
 
 GROWTH = 0.05  # of the resident memory after warming up: allocators are not exact
 

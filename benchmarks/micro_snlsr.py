@@ -7,9 +7,7 @@ With `--original` the network is compared with the published A-SNLSR code, a tra
 loss, gradients and Adam, all parameters trainable; `--full` adds the network with matrices.
 """
 
-import sys
-from pathlib import Path
-
+import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +15,7 @@ import timing
 from networks import case_of, inference, training
 from originals import load
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hsisr_jax.ops.series import full_attention, series_attention  # noqa: E402
+from hsisr_jax.ops.series import full_attention, series_attention
 
 ATTENTION = {"matrix": full_attention, "series": series_attention}
 

@@ -9,17 +9,16 @@ With `--original` the published PyTorch and SciPy modules are the first form.
 import sys
 from pathlib import Path
 
+import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
 import timing
 from jax import lax
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hsisr_jax.layers.graph_attention import GAT, MultiAdjacency  # noqa: E402
-from hsisr_jax.layers.recurrent import BiLSTM2D  # noqa: E402
-from hsisr_jax.ops import graphs  # noqa: E402
+from hsisr_jax.layers.graph_attention import GAT, MultiAdjacency
+from hsisr_jax.layers.recurrent import BiLSTM2D
+from hsisr_jax.ops import graphs
 
 LARGEST_NAIVE = 300  # tokens: the concatenation of 1024 would hold 2 GB a head
 

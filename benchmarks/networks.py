@@ -6,23 +6,20 @@ on their values.
 """
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hsisr_jax import losses, mesh, models  # noqa: E402
-from hsisr_jax.training import make_step, optimizers  # noqa: E402
-from hsisr_jax.training import state as states  # noqa: E402
+from hsisr_jax import losses, mesh, models
+from hsisr_jax.training import make_step, optimizers
+from hsisr_jax.training import state as states
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from configs import common  # noqa: E402
-from hsisr_jax import train  # noqa: E402
-from hsisr_jax.training import setup  # noqa: E402
-from hsisr_jax.training.stopping import Signals  # noqa: E402
+from configs import common
+from hsisr_jax import train
+from hsisr_jax.training import setup
+from hsisr_jax.training.stopping import Signals
 
 SHOWN = ("MPSNR", "MSSIM", "SAM", "ERGAS")
 WIDTHS = {  # the sizes of the published protocol

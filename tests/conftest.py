@@ -1,8 +1,10 @@
-"""Eight simulated devices and a persistent compilation cache for every test."""
+"""Eight simulated devices, a persistent compilation cache, and benchmarks as scripts find them."""
 
 import os
+import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in flags:

@@ -1,8 +1,6 @@
 """The same run on any mesh: losses, evaluation and statistics do not depend on the devices."""
 
 import functools
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +22,6 @@ from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.training import make_step, optimizers
 from hsisr_jax.training.state import from_trees, trees
 from hsisr_jax.training.trainer import Trainer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 STEPS = 20
 

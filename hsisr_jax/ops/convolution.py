@@ -34,10 +34,11 @@ def convolve(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Pads)
         return linear(x, kernel[0, 0])
     if jax.default_backend() == "cpu":
         return _convolve_cpu(x, kernel, stride, padding)
-    return _plain(x, kernel, stride, padding)
+    return plain(x, kernel, stride, padding)
 
 
-def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
+def plain(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
+    """XLA's own form."""
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT)
 
 
@@ -48,7 +49,7 @@ def _convolve_cpu(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -
 
 def _correlate(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
     if stride > 1 or not _wide(kernel) or min(min(pads) for pads in padding) < 0:
-        return _plain(x, kernel, stride, padding)
+        return plain(x, kernel, stride, padding)
     (parts,) = _cached_parts(x)
     if len(parts) == 1:
         return winograd.convolution(x, kernel, padding)
@@ -104,7 +105,7 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pa
     )
 
     def of_images(x, dy):  # batch and channels change places
-        grad = _plain(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), 1, pads)
+        grad = plain(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), 1, pads)
         return grad.transpose(1, 2, 0, 3)  # kh kw i o
 
     return in_chunks(of_images, x, dy, kernel)
