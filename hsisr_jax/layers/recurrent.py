@@ -25,11 +25,68 @@ class LSTMCell(nn.Module):
         state, memory = carry  # k m d each
         # the product with the input could leave the loop; on a CPU that is slower
         gates = x @ of_input + state @ of_state + bias[:, None]  # k m 4d
-        gates = gates.astype(jnp.float32)
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        memory = nn.sigmoid(f) * memory + nn.sigmoid(i) * jnp.tanh(g)
-        state = (nn.sigmoid(o) * jnp.tanh(memory)).astype(x.dtype)
-        return (state, memory), state
+        i, f, g, o = jnp.split(gates.astype(jnp.float32), 4, axis=-1)
+        i, f, g, o = nn.sigmoid(i), nn.sigmoid(f), jnp.tanh(g), nn.sigmoid(o)
+        memory = f * memory + i * g
+        state = (o * jnp.tanh(memory)).astype(x.dtype)
+        return (state, memory), (state, memory, (i, f, g, o))
+
+
+@jax.custom_vjp
+def lstm(x: jax.Array, weights: Weights) -> jax.Array:
+    """States of `k` LSTMs over `t k m c`, from zero: `t k m d`."""
+    return _run(x, weights)[0]
+
+
+def _run(x: jax.Array, weights: Weights) -> tuple[jax.Array, jax.Array, jax.Array]:
+    state = jnp.zeros((*x.shape[1:3], weights[1].shape[1]), x.dtype)
+    scan = nn.scan(LSTMCell, in_axes=(0, nn.broadcast))()
+    return scan.apply({}, (state, state.astype(jnp.float32)), x, weights)[1]
+
+
+def _forward(x: jax.Array, weights: Weights):
+    states, memories, gates = _run(x, weights)
+    return states, (x, weights, states, memories, gates)
+
+
+def _backward(residuals, dy: jax.Array):
+    """Only what depends on the next step stays in the loop: the weights' gradients are one product
+    over all steps, where autodiff's loop would add to them in memory at every step."""
+    x, (of_input, of_state, bias), states, memories, gates = residuals
+
+    turned = jax.lax.optimization_barrier(of_state.swapaxes(1, 2))  # once, not at every step
+
+    def step(carry, at):
+        dstate, dmemory = carry
+        dy, memory, before, (i, f, g, o) = at
+        dstate, bent = dstate.astype(jnp.float32) + dy, jnp.tanh(memory)
+        dmemory = dmemory + dstate * o * (1 - bent * bent)
+        into = (dmemory * g * i * (1 - i), dmemory * before * f * (1 - f),
+                dmemory * i * (1 - g * g), dstate * bent * o * (1 - o))  # fmt: skip
+        dgates = jnp.concatenate(into, -1).astype(x.dtype)  # k m 4d
+        return (dgates @ turned, dmemory * f), dgates
+
+    nothing = jnp.zeros_like(memories[0])
+    seen = dy, memories, _before(memories), gates
+    _, dgates = jax.lax.scan(step, (nothing.astype(x.dtype), nothing), seen, reverse=True)
+    dx = dgates @ of_input.swapaxes(1, 2)
+    d_input, d_state = _products(x, dgates), _products(_before(states), dgates)
+    return dx, (d_input, d_state, dgates.sum((0, 2)).astype(bias.dtype))
+
+
+def _products(x: jax.Array, dy: jax.Array) -> jax.Array:
+    """`t k m c` and `t k m g` -> `k c g`: each of two matrices, which copies least."""
+    directions = range(x.shape[1])
+    flat = [[a[:, k].reshape(-1, a.shape[-1]) for k in directions] for a in (x, dy)]
+    return jnp.stack([a.T @ b for a, b in zip(*flat)])
+
+
+def _before(x: jax.Array) -> jax.Array:
+    """What every step found: zero at first."""
+    return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
+
+
+lstm.defvjp(_forward, _backward)
 
 
 class BiLSTM2D(nn.Module):
@@ -78,7 +135,5 @@ class BiLSTM2D(nn.Module):
         """Runs equally long sequences `t b n d` together, each with its own weights."""
         steps, b, n, _ = sequences[0].shape
         x = jnp.stack(sequences, 1).reshape(steps, len(sequences), b * n, -1)  # t k m d
-        state = jnp.zeros((*x.shape[1:3], self.features), x.dtype)
-        scan = nn.scan(LSTMCell, in_axes=(0, nn.broadcast))
-        _, y = scan()((state, state.astype(jnp.float32)), x, weights)
+        y = lstm(x, weights)
         return [y[:, k].reshape(steps, b, n, -1) for k in range(len(sequences))]

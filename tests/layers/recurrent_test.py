@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hsisr_jax.layers import recurrent
 from hsisr_jax.layers.recurrent import BiLSTM2D
 
 FEATURES = 6
@@ -111,3 +112,34 @@ def test_starts_as_the_original_does():
         np.testing.assert_allclose(params["kernel_ih"][k].std(), (2 / 320) ** 0.5, rtol=0.03)
     np.testing.assert_allclose(params["join"]["kernel"].std(), (2 / 320) ** 0.5, rtol=0.03)
     assert not np.any(params["bias_ih"]) and not np.any(params["join"]["bias"])
+
+
+def test_written_gradients_equal_autodiff():
+    """Of input and weights; the loop that autodiff turns round is the same one."""
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.standard_normal((4, 2, 3, 5)), jnp.float32)
+    shapes = (2, 5, 24), (2, 6, 24), (2, 24)
+    weights = tuple(jnp.asarray(0.4 * rng.standard_normal(s), jnp.float32) for s in shapes)
+    aim = jnp.asarray(rng.standard_normal((4, 2, 3, 6)), jnp.float32)
+
+    def gradients(run):
+        return jit(jax.grad(lambda x, w: (run(x, w) * aim).sum(), (0, 1)))(x, weights)
+
+    autodiff = gradients(lambda x, w: recurrent._run(x, w)[0])
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
+        gradients(recurrent.lstm),
+        autodiff,
+    )
+
+
+def test_half_precision_keeps_its_types():
+    x, params = made((3, 3))
+    half = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), (params, x))
+    net = BiLSTM2D(FEATURES)
+    out = jit(lambda p, x: net.apply({"params": p}, x))(*half)
+    found = jit(jax.grad(lambda p, x: net.apply({"params": p}, x).sum(), (0, 1)))(*half)
+    assert out.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(jnp.bfloat16)}
+    wanted = jax.grad(lambda p: net.apply({"params": p}, x).sum())(params)["kernel_hh"]
+    np.testing.assert_allclose(found[0]["kernel_hh"].astype(np.float32), wanted, atol=0.1, rtol=0.1)
