@@ -177,6 +177,19 @@ def test_a_workdir_is_read_by_eval(trained):
     assert after["test"] == before["test"] and after["bicubic"] == before["bicubic"]
 
 
+def test_the_evaluation_may_be_given_other_options(trained):
+    workdir, arguments = trained
+    before = json.loads((workdir / "metrics.json").read_text())
+    code, _, err = hsisr(*arguments, "--mode=eval", "--config.eval.projection=2")
+    assert code == 0, err
+    after = json.loads((workdir / "metrics.json").read_text())
+    assert after["test"] != before["test"] and after["bicubic"] == before["bicubic"]
+    fails(*arguments, "--mode=eval", "--config.seed=5", words="belongs to another config")
+    code, _, err = hsisr(*arguments, "--mode=eval")
+    after = json.loads((workdir / "metrics.json").read_text())
+    assert code == 0 and after["test"] == before["test"], err
+
+
 def test_a_workdir_of_another_config_is_refused_and_left_alone(trained):
     workdir, arguments = trained
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}

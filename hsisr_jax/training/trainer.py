@@ -42,6 +42,7 @@ class Trainer:
     def __post_init__(self):
         meshes.check_batch(self.mesh, self.batch_size)
         self._key = jax.random.key(self.seed)
+        self._creation = jax.jit(self._create)  # traced once, for shapes and for values
         self._place = partial(jax.lax.with_sharding_constraint, shardings=meshes.batch(self.mesh))
         self.shardings = jax.tree.map(
             lambda leaf: meshes.parameter(self.mesh, leaf.shape), self.abstract_state()
@@ -68,11 +69,11 @@ class Trainer:
         )
 
     def abstract_state(self) -> TrainState:
-        return jax.eval_shape(self._create, self._key)
+        return self._creation.eval_shape(self._key)
 
     def first_state(self) -> TrainState:
         """The state at step 0, created where it will stay."""
-        return jax.jit(self._create, out_shardings=self.shardings)(self._key)
+        return jax.jit(self._creation, out_shardings=self.shardings)(self._key)
 
     def _many_steps(self) -> Callable:
         """`(state, source, n) -> (state, means of the scalars over the steps that counted)`."""

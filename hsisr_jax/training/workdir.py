@@ -97,19 +97,28 @@ class Workdir:
             ) from None
 
     def _check_config(self) -> None:
-        if not (self.path / "config.json").exists():
-            return
-        before = read_config(self.path)
-        changed = [key for key in differences(before, self.config) if not _is_free(key)]
-        if changed:
-            shown = ", ".join(
-                f"{key} ({_at(before, key)!r} there, {_at(self.config, key)!r} now)"
-                for key in changed[:3]
-            )
-            raise UserError(
-                f"the workdir {self.path} belongs to another config: {shown}; "
-                "choose another --workdir"
-            )
+        if (self.path / "config.json").exists():
+            _check_same(read_config(self.path), self.config, self.path)
+
+
+def config_of(workdir: str | os.PathLike, given: ConfigDict | None = None) -> ConfigDict:
+    """The config of a run: its own, or what is `given`, where that is the same experiment."""
+    own = read_config(workdir)
+    if given is None:
+        return ConfigDict(own)
+    _check_same(own, as_dict(given), workdir)
+    return given
+
+
+def _check_same(before: dict, now: dict, workdir: str | os.PathLike) -> None:
+    changed = [key for key in differences(before, now) if not _is_free(key)]
+    if changed:
+        shown = ", ".join(
+            f"{key} ({_at(before, key)!r} there, {_at(now, key)!r} now)" for key in changed[:3]
+        )
+        raise UserError(
+            f"the workdir {workdir} belongs to another config: {shown}; choose another --workdir"
+        )
 
 
 def read_config(workdir: str | os.PathLike) -> dict:
