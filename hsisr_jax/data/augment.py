@@ -74,10 +74,47 @@ def zoom(most: float = 1.5, shift: float = 0.5) -> Augmentation:
     return apply
 
 
+def occlude(share: float = 0.5, shapes: int = 4, least: float = 2.0) -> Augmentation:
+    """Edges: ellipses cut from other samples of the batch, laid over each other.
+
+    Dead leaves (Lee, Mumford and Huang, IJCV 41, 2001) of the scene's own texture and spectra: a
+    small scene has few edges, and a network learns those by heart. Half-axes are `least` pixels up
+    to a patch's side; a pixel on an edge is a mixture by area, as a sensor sees it.
+    """
+
+    def apply(hr: jax.Array, key: jax.Array) -> jax.Array:
+        count, height, width, _ = hr.shape
+        use, *keys = jax.random.split(key, 4)
+        chosen = jax.random.bernoulli(use, share, (count, 1, 1, 1))
+        side = jnp.array([height, width], hr.dtype)
+        centre = side[None, None] * jax.random.uniform(keys[0], (shapes, count, 2))
+        turn = jnp.pi * jax.random.uniform(keys[1], (shapes, count))
+        longest = float(np.log(max(height, width) / least))
+        axes = least * jnp.exp(longest * jax.random.uniform(keys[2], (shapes, count, 2)))
+        y, x = jnp.arange(height) + 0.5, jnp.arange(width) + 0.5
+        dy = y[None, None, :, None] - centre[..., 0, None, None]  # n b H 1
+        dx = x[None, None, None] - centre[..., 1, None, None]  # n b 1 W
+        cos, sin = jnp.cos(turn)[..., None, None], jnp.sin(turn)[..., None, None]
+        a, b = axes[..., 0, None, None], axes[..., 1, None, None]
+        u, v = (cos * dx + sin * dy) / a, (cos * dy - sin * dx) / b  # n b H W
+        radius = jnp.sqrt(u * u + v * v)
+        # pixels to the edge: the distance from 1 over the slope of `radius`
+        slope = jnp.sqrt((u / a) ** 2 + (v / b) ** 2) / jnp.maximum(radius, 1e-6)
+        inside = jnp.clip(0.5 + (1 - radius) / jnp.maximum(slope, 1e-6), 0, 1)
+        out = hr
+        for n in range(shapes):
+            cover = jnp.where(chosen, inside[n, ..., None], 0)
+            out = out + cover * (jnp.roll(hr, n + 1, axis=0) - out)
+        return out
+
+    return apply
+
+
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "gain": gain,
     "band_gain": band_gain,
     "mix": mix,
+    "occlude": occlude,
     "zoom": zoom,
 }
 

@@ -42,6 +42,21 @@ def test_mix_is_a_convex_sum_of_neighbours(hr):
     np.testing.assert_array_equal(augment.create("mix", share=0.0)(jnp.asarray(hr), KEY), hr)
 
 
+def test_occlude_lays_other_samples_over_each(hr):
+    """Every pixel is a sample's own, another one's, or on an edge: a mixture of two at most."""
+    whole = jnp.broadcast_to(jnp.eye(4)[:, None, None], (4, 32, 32, 4))  # b H W c: who is who
+    seen = np.asarray(augment.create("occlude", share=1.0, shapes=1)(whole, KEY))
+    np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-6)
+    own, other = (np.stack([seen[i, ..., (i + n) % 4] for i in range(4)]) for n in (0, -1))
+    np.testing.assert_allclose(own + other, 1, atol=1e-6)
+    edge = (own > 0.01) & (own < 0.99)
+    assert 0.02 < other.mean() < 0.9 and 0 < edge.mean() < 0.2
+    steps = np.abs(np.diff(own, axis=1)).max()
+    assert 0.4 < steps <= 1  # edges are as sharp as a pixel
+    unchanged = augment.create("occlude", share=0.0)(hr, KEY)
+    np.testing.assert_array_equal(unchanged, hr)
+
+
 def test_zoom_of_one_without_shift_changes_nothing(hr):
     np.testing.assert_allclose(augment.create("zoom", most=1.0, shift=0.0)(hr, KEY), hr, atol=1e-5)
 
