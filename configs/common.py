@@ -72,6 +72,8 @@ def base() -> ConfigDict:
     config.residual = False  # predict a correction of the bicubic image (of the best linear map
     # of bands where msi is the input), zero at the start
     config.base_projection = 0  # rounds of back-projection that the bicubic image gets before it
+    config.projection_dark = 0.3  # of the training scenes' mean: where an image is back-projected,
+    # darker pixels keep their spectral direction
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
 
@@ -93,7 +95,6 @@ def base() -> ConfigDict:
     config.eval.batch = 8  # tiles at a time
     config.eval.self_ensemble = False  # the mean over flips and rotations: 8 times the work
     config.eval.projection = 0  # rounds of back-projection on the input
-    config.eval.projection_dark = 0.3  # of the mean: darker pixels keep their spectral direction
     config.eval.images_kept = 4  # test images stored for the report
     return config
 

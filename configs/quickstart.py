@@ -20,7 +20,7 @@ def get_config(arg: str | None = None):
     # Here, with patches enough for 2500 steps, the absolute error and plain bicubic are the better
     # start: 31.7 dB, where the options for small scenes reach 31.2.
     config.loss = {"name": "weighted", "relative_l1": 1.0, "spectral_angle": 0.5}
-    config.base_projection, config.eval.projection_dark = 0, 1e9
+    config.base_projection, config.projection_dark = 0, 1e9
     config.data.patch = 32
     config.steps, config.batch_size = 2500, 8
     config.log_every, config.checkpoint_every = 100, 250

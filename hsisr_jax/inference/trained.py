@@ -79,7 +79,8 @@ class Trained:
         network = models.create(self.name, **options)
         if not self.base_projection:
             return WRAPPERS[self.wrapper](network)
-        return BicubicResidual(network, rounds=self.base_projection, observe=self.observe())
+        base = {"rounds": self.base_projection, "observe": self.observe(), "dark": self.dark}
+        return BicubicResidual(network, **base)
 
     def observe(self) -> Callable[[jax.Array], dict] | None:
         """What the sensor sees of a cube, where an estimate is to be projected."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import ArrayLike
 
-from hsisr_jax.layers.back_projection import DARK, Observe, back_projected
+from hsisr_jax.layers.back_projection import Observe, back_projected
 from hsisr_jax.resize import interpolate
 
 # class of a network -> its last linear layer, through which alone the output is made
@@ -56,6 +56,7 @@ class BicubicResidual(nn.Module):
     level: float = 1.0
     rounds: int = 0
     observe: Observe | None = None
+    dark: float = 0.0  # below it, pixels of the base keep their spectral direction
 
     def setup(self):
         nn.share_scope(self, self.network)
@@ -74,16 +75,16 @@ class BicubicResidual(nn.Module):
             detail = detail * self.param(GAIN, nn.initializers.zeros, (1, 1, 1, detail.shape[-1]))
         scaled = {name: level * out[name] for name in ("reconstruction",) if name in out}
         scaled |= {"stages": [level * x for x in out["stages"]]} if "stages" in out else {}
-        return out | scaled | {"sr": self.base(batch, level) + level * detail}
+        return out | scaled | {"sr": self.base(batch) + level * detail}
 
-    def base(self, batch: dict, level: jax.Array) -> jax.Array:
+    def base(self, batch: dict) -> jax.Array:
         """The estimate that is corrected, `b H W c`."""
         lms, lr = batch["lms"], batch["lr"]
         if not self.rounds:
             return lms
         scale = lms.shape[1] // lr.shape[1]
         return back_projected(
-            lms, lr, self.observe, scale=scale, rounds=self.rounds, dark=DARK * USUAL_MEAN * level
+            lms, lr, self.observe, scale=scale, rounds=self.rounds, dark=self.dark
         )
 
     def zero_start(self, params: dict) -> dict:

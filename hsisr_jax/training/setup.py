@@ -86,6 +86,7 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
         level=1.0 if data.floor else (data.mean or USUAL_MEAN) / USUAL_MEAN,
         rounds=rounds,
         observe=recipe(config, data).observation if rounds else None,
+        dark=dark(config, data),
     )
 
 
@@ -136,11 +137,15 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
     """How test images are scored."""
     options = config.eval.to_dict()
     options.pop("images_kept")
-    share = options.pop("projection_dark", DARK)
-    if options["projection"]:
-        options["dark"] = share * (data.mean or USUAL_MEAN)
     options["ratio"] = options["ratio"] or config.scale
-    return Protocol(name=options.pop("protocol"), **options)
+    return Protocol(name=options.pop("protocol"), dark=dark(config, data), **options)
+
+
+def dark(config: ConfigDict, data: Dataset) -> float:
+    """Below it, pixels keep their spectral direction where an image is back-projected."""
+    if not (config.eval.get("projection") or config.get("base_projection")):
+        return 0.0
+    return config.get("projection_dark", DARK) * (data.mean or USUAL_MEAN)
 
 
 def step(config: ConfigDict, module: nn.Module, optimizers: Mapping, steps: int = 0) -> Step:

@@ -9,7 +9,6 @@ from flax import linen as nn
 from configs.common import TINY
 from hsisr_jax import degrade, models, resize
 from hsisr_jax.inference.projection import back_project
-from hsisr_jax.layers.back_projection import DARK
 from hsisr_jax.models.residual import (
     BicubicResidual,
     LeastSquaresResidual,
@@ -135,12 +134,12 @@ def test_the_base_may_be_back_projected():
     inputs["lms"] = resize.imresize(inputs["lr"], SCALE)
     observe = degrade.create("bicubic", scale=SCALE).observe
     network = models.create("snlsr", bands=BANDS, scale=SCALE, **TINY["snlsr"])
-    module = BicubicResidual(network, level=1.5, rounds=2, observe=observe)
+    module = BicubicResidual(network, level=1.5, rounds=2, observe=observe, dark=0.09)
     variables = jax.jit(lambda: module.init(jax.random.key(0), inputs, train=False))()
     params = module.zero_start(variables["params"])
     sr = jax.jit(lambda v: module.apply(v, inputs)["sr"])({**variables, "params": params})
     lms, lr = (np.asarray(inputs[name][0]) for name in ("lms", "lr"))
-    expected = back_project(lms, lr, observe, scale=SCALE, rounds=2, dark=DARK * 0.2 * 1.5)
+    expected = back_project(lms, lr, observe, scale=SCALE, rounds=2, dark=0.09)
     np.testing.assert_allclose(sr[0], expected, atol=1e-5)
     bright = jnp.sqrt(jnp.mean(inputs["lms"] ** 2, -1)) > 0.12
     assert jnp.abs(observe(sr)["lr"] - inputs["lr"]).max() < 0.1
