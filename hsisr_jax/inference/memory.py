@@ -12,7 +12,7 @@ from hsisr_jax.inference.trained import Trained
 SHARE = 0.5  # of the memory that a device reports
 CPU_BYTES = 256 << 20  # a CPU's memory is shared with everything else
 START, LARGEST, MINIMUM = 64, 256, 8  # low-resolution pixels on a tile's side
-EACH = 8  # tiles on a device at a time
+EACH = 8  # tiles of the size START on a device at a time, and so more of smaller ones
 TRIES = 4  # sizes that are compiled at most
 
 
@@ -49,10 +49,12 @@ def choose(
     devices: int,
     compiled: Callable[[Sizes], jax.stages.Compiled],
 ) -> Sizes:
-    """Tiles as asked for; or as in training where a network looks at whole images; or as large as
-    the memory of the devices allows. As many at a time as fit."""
+    """Tiles as asked for; or as in the evaluation, or in training, where a network looks at whole
+    images; or as large as the memory of the devices allows. As many at a time as fit."""
     unit = card.network.get("window_size", 1)
     free = not tile and not card.why_whole()
+    if not (tile or free) and card.overlap >= 0:
+        tile, overlap = card.tile, overlap if overlap >= 0 else card.overlap
     tile = tile or (START if free else max(card.tile, MINIMUM))
     limit = budget()
     if overlap >= tile:
@@ -64,7 +66,7 @@ def choose(
         plan = Plan(*shape, tile, lap)
         return Sizes(plan, devices * max(min(each, -(-len(plan.cols()) // devices)), 1))
 
-    chosen = sizes(tile, EACH)
+    chosen = sizes(tile, _most(tile))
     for _ in range(TRIES):
         need, each = temporary_bytes(compiled(chosen)), chosen.batch // devices
         before, one = tile, need / each  # bytes for one tile
@@ -74,11 +76,16 @@ def choose(
             tile, one = 2 * tile, 4 * one
         if tile == before and need <= limit:
             break
-        better = sizes(tile, min(int(limit / one), EACH))
+        better = sizes(tile, min(int(limit / one), _most(tile)))
         if better == chosen:
             break
         chosen = better
     return chosen
+
+
+def _most(tile: int) -> int:
+    """Tiles at a time: as many pixels for every size, since small products waste a device."""
+    return EACH * max(START // tile, 1) ** 2
 
 
 def _overlap(tile: int, unit: int) -> int:

@@ -59,7 +59,8 @@ class Trained:
     base_projection: int = 0  # rounds, of the base that the network corrects
     degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
     self_ensemble: bool = False  # whether the evaluation used it
-    tile: int = 0  # low-resolution pixels on a side in training
+    tile: int = 0  # low-resolution pixels on a side in the evaluation, or else in training
+    overlap: int = -1  # of the tiles of the evaluation; -1: it saw whole images
     select: str = "last"
     select_metric: str = "MPSNR"
     dataset: str = ""
@@ -128,6 +129,7 @@ def describe(config: Mapping, data: Dataset, module: nn.Module, dark: float = 0.
         degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,
         tile=config["eval"]["tile"] or max(patch // scale, 1),
+        overlap=config["eval"]["overlap"] if config["eval"]["tile"] else -1,
         select=config["select"],
         select_metric=config["select_metric"],
         dataset=config["data"]["name"],

@@ -138,7 +138,10 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
     options = config.eval.to_dict()
     options.pop("images_kept")
     options["ratio"] = options["ratio"] or config.scale
-    return Protocol(name=options.pop("protocol"), dark=dark(config, data), **options)
+    try:
+        return Protocol(name=options.pop("protocol"), dark=dark(config, data), **options)
+    except TypeError as error:  # of the config of a workdir: the command line is checked before
+        raise UserError(f"config.eval: {error}; was it written by this version?") from None
 
 
 def dark(config: ConfigDict, data: Dataset) -> float:

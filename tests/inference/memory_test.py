@@ -1,5 +1,7 @@
 """How large tiles become, and how many go to the devices at a time."""
 
+from dataclasses import replace
+
 import pytest
 
 from hsisr_jax.errors import UserError
@@ -49,10 +51,17 @@ def test_windows_are_not_cut(chosen):
 
 
 def test_networks_that_see_all_keep_the_tile_of_training(chosen):
-    assert chosen(WHOLE, 1, 10**10) == (16, 4, 8)
+    assert chosen(WHOLE, 1, 10**10) == (16, 4, 83)  # a row of them, of 128 that may be
     assert chosen(WHOLE, 1, 1000) == (16, 4, 3)
     assert chosen(WHOLE, 1, 1) == (16, 4, 1)
-    assert chosen(WHOLE, 1, 10**10, devices=4) == (16, 4, 32)
+    assert chosen(WHOLE, 1, 10**10, devices=4) == (16, 4, 84)
+
+
+def test_tiles_of_the_evaluation_are_those_of_prediction(chosen):
+    evaluated = replace(WHOLE, tile=4, overlap=3)
+    assert chosen(evaluated, 1, 10**10, shape=(20, 30)) == (4, 3, 27)
+    assert chosen(evaluated, 1, 10**10, shape=(20, 30), overlap=1)[:2] == (4, 1)
+    assert chosen(evaluated, 1, 10**10, shape=(20, 30), tile=10)[:2] == (10, 2)
 
 
 def test_what_is_asked_for_is_given(chosen):
