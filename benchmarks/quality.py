@@ -64,6 +64,7 @@ def change(text: str) -> tuple[str, object]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", required=True, help="any file that config.data.path takes")
+    parser.add_argument("--variable", help="which array of a MATLAB or HDF5 file")
     parser.add_argument("--network", default="srlsgat", help="names by commas")
     parser.add_argument("--scale", default="2", help="scales by commas")
     parser.add_argument("--bands", type=span, help="first:end, all when left out")
@@ -128,6 +129,8 @@ def configure(args: argparse.Namespace, network: str, scale: int, seed: int, wor
     }
     if args.bands:
         config.data.options.bands = list(args.bands)
+    if args.variable:
+        config.data.options.variable = args.variable
     config.data.patch, config.data.stride = args.patch, args.stride
     config.steps, config.batch_size, config.mesh.data = args.steps, args.batch, 1
     config.checkpoint_every, config.log_every = 0, 500

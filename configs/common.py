@@ -119,14 +119,7 @@ AHEAD = {
     "augment": lambda config: setattr(
         config.data,
         "augmentations",
-        ConfigDict(
-            {
-                "zoom": {"most": 1.5},
-                "gain": {"spread": 0.2},
-                "mix": {"share": 0.5},
-                "occlude": {"share": 0.5},
-            }
-        ),
+        ConfigDict({"zoom": {"most": 1.5}, "gain": {"spread": 0.2}, "mix": {"share": 0.5}}),
     ),
     "ensemble": lambda config: config.eval.update({"self_ensemble": True}),
     "projection": lambda config: config.eval.update({"projection": 3}),
