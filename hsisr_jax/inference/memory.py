@@ -12,7 +12,7 @@ from hsisr_jax.inference.trained import Trained
 SHARE = 0.5  # of the memory that a device reports
 CPU_BYTES = 256 << 20  # a CPU's memory is shared with everything else
 START, LARGEST, MINIMUM = 64, 256, 8  # low-resolution pixels on a tile's side
-EACH = 8  # tiles of the size START on a device at a time, and so more of smaller ones
+EACH, SMALL = 8, 32  # tiles on a device at a time; more of those below this size
 TRIES = 4  # sizes that are compiled at most
 
 
@@ -84,8 +84,8 @@ def choose(
 
 
 def _most(tile: int) -> int:
-    """Tiles at a time: as many pixels for every size, since small products waste a device."""
-    return EACH * max(START // tile, 1) ** 2
+    """Tiles at a time: of small ones as many pixels as of larger ones, for a device's sake."""
+    return EACH * max(SMALL // tile, 1) ** 2
 
 
 def _overlap(tile: int, unit: int) -> int:

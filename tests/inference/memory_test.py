@@ -51,10 +51,10 @@ def test_windows_are_not_cut(chosen):
 
 
 def test_networks_that_see_all_keep_the_tile_of_training(chosen):
-    assert chosen(WHOLE, 1, 10**10) == (16, 4, 83)  # a row of them, of 128 that may be
+    assert chosen(WHOLE, 1, 10**10) == (16, 4, 32)
     assert chosen(WHOLE, 1, 1000) == (16, 4, 3)
     assert chosen(WHOLE, 1, 1) == (16, 4, 1)
-    assert chosen(WHOLE, 1, 10**10, devices=4) == (16, 4, 84)
+    assert chosen(WHOLE, 1, 10**10, devices=4) == (16, 4, 84)  # a row of them, of 128 that may be
 
 
 def test_tiles_of_the_evaluation_are_those_of_prediction(chosen):
