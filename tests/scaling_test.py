@@ -18,6 +18,7 @@ from hsisr_jax.data.scenes import Scene, pixel_store
 from hsisr_jax.degrade import create as degradation
 from hsisr_jax.inference.evaluate import Protocol, evaluate, forward
 from hsisr_jax.layers.conv import Conv
+from hsisr_jax.layers.recurrent import BiLSTM2D
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.ops.convolution import convolve
 from hsisr_jax.training import make_step, optimizers
@@ -170,6 +171,17 @@ def test_a_loop_over_images_stays_on_its_device(devices):
     step = jax.grad(lambda w, x: jnp.square(convolve(x, w, padding=pads)).mean())
     compiled = jax.jit(step, out_shardings=mesh.replicated(grid)).lower(kernel, x).compile()
     assert set(collectives(compiled.as_text())) == {"all-reduce"}  # sums, not images
+
+
+def test_recurrent_weights_get_sums_not_states():
+    from scaling import collectives
+
+    grid, net = mesh.make(8, 1), BiLSTM2D(6)
+    x = jax.device_put(jnp.ones((8, 4, 4, 6)), mesh.batch(grid))
+    weights = jax.device_put(net.init(jax.random.key(0), x), mesh.replicated(grid))
+    gradient = jax.grad(lambda w, x: jnp.square(net.apply(w, x)).mean())
+    compiled = jax.jit(gradient, out_shardings=mesh.replicated(grid)).lower(weights, x).compile()
+    assert set(collectives(compiled.as_text())) == {"all-reduce"}
 
 
 def test_collective_bytes_are_read_off_the_module():

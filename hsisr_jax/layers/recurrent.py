@@ -75,10 +75,8 @@ def _backward(residuals, dy: jax.Array):
 
 
 def _products(x: jax.Array, dy: jax.Array) -> jax.Array:
-    """`t k m c` and `t k m g` -> `k c g`: each of two matrices, which copies least."""
-    directions = range(x.shape[1])
-    flat = [[a[:, k].reshape(-1, a.shape[-1]) for k in directions] for a in (x, dy)]
-    return jnp.stack([a.T @ b for a, b in zip(*flat)])
+    """`t k m c` and `t k m g` -> `k c g`; steps and pixels stay apart, as pixels may be sharded."""
+    return jnp.einsum("tkmc,tkmg->kcg", x, dy)
 
 
 def _before(x: jax.Array) -> jax.Array:
