@@ -20,7 +20,6 @@ from hsisr_jax.inference.evaluate import Protocol, evaluate, forward
 from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.recurrent import BiLSTM2D
 from hsisr_jax.layers.residual import ResidualBlock
-from hsisr_jax.ops.convolution import convolve
 from hsisr_jax.training import make_step, optimizers
 from hsisr_jax.training.state import from_trees, trees
 from hsisr_jax.training.trainer import Trainer
@@ -157,20 +156,6 @@ def test_a_checkpoint_of_four_devices_evaluates_alike_on_two_and_one(tmp_path):
             list(sharded.means("test").values()), list(scores.values()), rtol=1e-5
         )
     assert results.count(results[0]) == 4
-
-
-@pytest.mark.parametrize("devices", [2, 8])
-def test_a_loop_over_images_stays_on_its_device(devices):
-    """The weights' gradient is summed over a few images at a time: each device over its own."""
-    from scaling import collectives
-
-    grid = mesh.make(devices, 1)
-    x = jax.device_put(jnp.ones((16, 40, 40, 64)), mesh.batch(grid))
-    kernel = jax.device_put(jnp.ones((3, 3, 64, 64)), mesh.replicated(grid))
-    pads = ((1, 1), (1, 1))
-    step = jax.grad(lambda w, x: jnp.square(convolve(x, w, padding=pads)).mean())
-    compiled = jax.jit(step, out_shardings=mesh.replicated(grid)).lower(kernel, x).compile()
-    assert set(collectives(compiled.as_text())) == {"all-reduce"}  # sums, not images
 
 
 def test_recurrent_weights_get_sums_not_states():

@@ -54,9 +54,7 @@ def _correlate(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> j
     if len(parts) == 1:
         return winograd.convolution(x, kernel, padding)
     y = lax.map(lambda part: winograd.convolution(part, kernel, padding), parts)
-    shares = _shares(len(x))
-    y = y.reshape(len(y), shares, -1, *y.shape[2:]).swapaxes(0, 1)  # d n s ...
-    return y.reshape(-1, *y.shape[3:])
+    return y.reshape(-1, *y.shape[2:])
 
 
 def _wide(kernel: jax.Array) -> bool:
@@ -128,25 +126,12 @@ def in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array
 
 
 def _cached_parts(x: jax.Array, *others: jax.Array) -> tuple[jax.Array, ...]:
-    """`b ...` -> `n s ...` each: as many images as divide a device's share of the batch and have no
-    more than `CACHED` pixels, of every share at a time: a loop over parts of a batch that is
-    divided among devices would send all of it to all of them."""
+    """`b ...` -> `n s ...` each: as many images as divide the batch and have no more than `CACHED`
+    pixels."""
     batch, height, width = x.shape[:3]
-    shares, most = _shares(batch), max(CACHED // (height * width), 1)
-    share = batch // shares
-    size = max(n for n in range(1, min(most, share) + 1) if share % n == 0)
-
-    def cut(a: jax.Array) -> jax.Array:
-        each = a.reshape(shares, -1, size, *a.shape[1:]).swapaxes(0, 1)  # n d s ...
-        return each.reshape(-1, shares * size, *a.shape[1:])
-
-    return tuple(cut(a) for a in (x, *others))
-
-
-def _shares(batch: int) -> int:
-    """Devices that a batch may be divided among."""
-    devices = jax.device_count()
-    return devices if batch % devices == 0 else 1
+    most = max(CACHED // (height * width), 1)
+    size = max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
+    return tuple(a.reshape(-1, size, *a.shape[1:]) for a in (x, *others))
 
 
 def convolve_transposed(

@@ -8,7 +8,6 @@ from golden import Case, cases, channels_last
 from jax import lax
 
 from hsisr_jax.layers.conv import Conv, ConvTranspose
-from hsisr_jax.ops import convolution
 from hsisr_jax.ops.convolution import convolve, convolve_transposed
 
 
@@ -45,13 +44,6 @@ def test_gradients_equal_autodiff(shape, k, stride, pad):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-6 * jnp.abs(theirs).max())
     if shape[-1] < 64:  # Winograd's form rounds by the largest value
         np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(16, 6, 7, 64), (24, 6, 7, 3)])
-def test_the_share_of_every_device_is_cut_alike(shape, monkeypatch):
-    assert shape[0] % jax.device_count() == 0 and jax.device_count() > 1
-    monkeypatch.setattr(convolution, "CACHED", 50)  # pixels: an image at a time
-    test_gradients_equal_autodiff(shape, 3, 1, 1)
 
 
 @pytest.mark.parametrize(
