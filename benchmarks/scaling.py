@@ -20,7 +20,8 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
+
+import _path  # noqa: F401
 
 KINDS = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0, "collective-permute": 1.0,
          "all-to-all": 1.0}  # fmt: skip
@@ -163,7 +164,6 @@ def paper(args: argparse.Namespace) -> list[dict]:
 
 
 def main() -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     import timing
 
     parser = timing.parser(__doc__)

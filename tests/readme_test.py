@@ -77,7 +77,7 @@ def test_named_files_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_python_blocks_parse(page):
     for block in blocks(page, "python", "py"):
-        ast.parse(block)
+        assert ast.parse(block).body, block
 
 
 @pytest.mark.parametrize(
