@@ -53,7 +53,7 @@ def choose(
     images; or as large as the memory of the devices allows. As many at a time as fit."""
     unit = card.network.get("window_size", 1)
     free = not tile and not card.why_whole()
-    if not (tile or free) and card.overlap >= 0:
+    if not (tile or free) and card.overlap:
         tile, overlap = card.tile, overlap if overlap >= 0 else card.overlap
     tile = tile or (START if free else max(card.tile, MINIMUM))
     limit = budget()

@@ -60,7 +60,7 @@ class Trained:
     degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
     self_ensemble: bool = False  # whether the evaluation used it
     tile: int = 0  # low-resolution pixels on a side in the evaluation, or else in training
-    overlap: int = -1  # of the tiles of the evaluation; -1: it saw whole images
+    overlap: int = 0  # of the evaluation's tiles; 0: whole images, or tiles side by side
     select: str = "last"
     select_metric: str = "MPSNR"
     dataset: str = ""
@@ -129,7 +129,7 @@ def describe(config: Mapping, data: Dataset, module: nn.Module, dark: float = 0.
         degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,
         tile=config["eval"]["tile"] or max(patch // scale, 1),
-        overlap=config["eval"]["overlap"] if config["eval"]["tile"] else -1,
+        overlap=config["eval"]["overlap"] if config["eval"]["tile"] else 0,
         select=config["select"],
         select_metric=config["select_metric"],
         dataset=config["data"]["name"],

@@ -138,8 +138,9 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
     options = config.eval.to_dict()
     options.pop("images_kept")
     options["ratio"] = options["ratio"] or config.scale
+    options["dark"] = dark(config, data)
     try:
-        return Protocol(name=options.pop("protocol"), dark=dark(config, data), **options)
+        return Protocol(name=options.pop("protocol"), **options)
     except TypeError as error:  # of the config of a workdir: the command line is checked before
         raise UserError(f"config.eval: {error}; was it written by this version?") from None
 
