@@ -42,6 +42,8 @@ def base() -> ConfigDict:
     config.profile = ""  # a folder: a profiler trace of some steps goes there
 
     config.model = ConfigDict({"name": "bicubic"})
+    config.members = 1  # networks trained side by side, each on its own part of every batch; their
+    # mean is the estimate
     config.loss = ConfigDict({"name": "l1"})
     config.training = "supervised"
 
@@ -72,6 +74,8 @@ def base() -> ConfigDict:
     config.residual = False  # predict a correction of the bicubic image (of the best linear map
     # of bands where msi is the input), zero at the start
     config.base_projection = 0  # rounds of back-projection that the bicubic image gets before it
+    config.base_filters = 0  # high-resolution pixels that linear filters, fitted to the training
+    # patches before the first step, reach on each side; they add their detail to that image
     config.projection_dark = 0.3  # of the training scenes' mean: where an image is back-projected,
     # darker pixels keep their spectral direction
 

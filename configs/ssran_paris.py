@@ -24,4 +24,5 @@ def get_config(arg: str | None = None):
         config.optimizer.schedule = {"name": "cosine", "warmup": 50}
         config.data.augmentations = {"gain": {"spread": 0.5}}
         config.eval.overlap = 3  # every pixel in sixteen tiles: 0.8 dB over tiles side by side
+        config.members, config.batch_size, config.epochs = 2, 200, 400  # 100 and 200 for each
     return common.smoke(config) if smoke else config

@@ -19,7 +19,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.inference import domains, trained
 from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
-from hsisr_jax.training import optimizers, setup
+from hsisr_jax.training import base, optimizers, setup
 from hsisr_jax.training.hooks import MetricsLog, Progress
 from hsisr_jax.training.patience import Patience
 from hsisr_jax.training.state import COUNTERS, DISCRIMINATOR, TrainState, from_trees, trees
@@ -123,7 +123,7 @@ class Run:
 
     def first(self) -> TrainState:
         """The state at step 0."""
-        state, other = self.trainer.first_state(), self.config.init_from
+        state, other = base.first_state(self.trainer), self.config.init_from
         return self.with_weights_of(other, state) if other else state
 
     def restore(self, checkpoints: Checkpoints, step: int) -> TrainState:

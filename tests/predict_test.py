@@ -121,7 +121,7 @@ def test_pixel_corners_keep_their_map_coordinates(bicubic, tmp_path):
 
 
 def test_prediction_gives_what_the_evaluation_scored(tmp_path):
-    """All of it: averaged weights, the residual's level, back-projection, normalisation."""
+    """All of it: averaged weights, two networks, the base and its level, normalisation."""
     config = common.base()
     config.model = {"name": "rcam", **workdirs.TINY["rcam"]}
     config.data.options = {"height": 64, "width": 64, "bands": 5}
@@ -130,7 +130,7 @@ def test_prediction_gives_what_the_evaluation_scored(tmp_path):
     config.steps, config.batch_size, config.checkpoint_every = 3, 8, 3
     config.optimizer.learning_rate = 1e-2
     config.residual, config.ema, config.eval.projection = True, 0.5, 1
-    config.base_projection = 2
+    config.base_projection, config.base_filters, config.members = 2, 4, 2
     config.eval.images_kept = 1
     train.train_and_evaluate(config, tmp_path / "run")
     with np.load(next((tmp_path / "run" / "eval").glob("*.npz"))) as kept:

@@ -20,6 +20,7 @@ from hsisr_jax.checkpoints import Checkpoints, targets
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
+from hsisr_jax.layers.ensemble import Ensemble, bare
 from hsisr_jax.models.residual import BicubicResidual, LeastSquaresResidual
 
 FILE = "model.json"
@@ -48,6 +49,7 @@ class Trained:
     """
 
     network: dict[str, Any]  # its name and options
+    members: int = 1  # such networks, whose mean is the estimate
     wrapper: str = ""
     scale: int = 2  # 1 for spectral super-resolution
     bands: int = 0  # of the output
@@ -57,6 +59,7 @@ class Trained:
     projection: int = 0  # rounds of back-projection
     dark: float = 0.0  # in the network's range: below it, pixels keep their spectral direction
     base_projection: int = 0  # rounds, of the base that the network corrects
+    base_radius: int = 0  # of its filters
     degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
     self_ensemble: bool = False  # whether the evaluation used it
     tile: int = 0  # low-resolution pixels on a side in the evaluation, or else in training
@@ -78,10 +81,12 @@ class Trained:
         options = {k: v for k, v in self.network.items() if k != "name"}
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
         network = models.create(self.name, **options)
-        if not self.base_projection:
+        if self.members > 1:
+            network = Ensemble(network, self.members)
+        if self.wrapper != BicubicResidual.__name__:
             return WRAPPERS[self.wrapper](network)
-        base = {"rounds": self.base_projection, "observe": self.observe(), "dark": self.dark}
-        return BicubicResidual(network, **base)
+        base = {"rounds": self.base_projection, "radius": self.base_radius}
+        return BicubicResidual(network, observe=self.observe(), dark=self.dark, **base)
 
     def observe(self) -> Callable[[jax.Array], dict] | None:
         """What the sensor sees of a cube, where an estimate is to be projected."""
@@ -111,12 +116,13 @@ def describe(config: Mapping, data: Dataset, module: nn.Module, dark: float = 0.
     domains = {s.domain: s for s in reversed([*data.test, *data.train])}
     tested = (data.test or data.train)[0].domain
     normalisers = {(s.normaliser, s.domain) for s in data.train}
-    network = module.network if wrapped else module
+    network = bare(module)
     msi_bands = getattr(network, "msi_bands", 0)  # a dataset may hold such an image for others
     scale = 1 if msi_bands else config["scale"]
     patch = config["data"]["patch"] or data.split.patch_at(config["scale"])
     card = Trained(
         network={"name": config["model"]["name"]} | options(network),
+        members=config.get("members", 1),
         wrapper=type(module).__name__ if wrapped else "",
         scale=scale,
         bands=data.bands,
@@ -124,7 +130,8 @@ def describe(config: Mapping, data: Dataset, module: nn.Module, dark: float = 0.
         domains=[_domain(domains.pop(tested)), *(_domain(s) for s in domains.values())],
         projection=config["eval"].get("projection", 0),
         dark=dark,
-        base_projection=getattr(module, "rounds", 0) if wrapped else 0,
+        base_projection=getattr(module, "rounds", 0),
+        base_radius=getattr(module, "radius", 0),
         self_ensemble=config["eval"].get("self_ensemble", False),
         degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,

@@ -18,6 +18,7 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Dense
 from hsisr_jax.ops import graphs
+from hsisr_jax.ops.convolution import linear
 
 SLOPE = 0.2  # of the leaky ReLU
 NO_EDGE = -1e12  # the published mask: finite, so that a row without edges is uniform
@@ -145,7 +146,10 @@ class GraphAttentionLayer(nn.Module):
         init = nn.initializers.variance_scaling(1.414**2, "fan_avg", "uniform", batch_axis=0)
         kernel = self.param("kernel", init, (self.heads, x.shape[-1], self.features))
         a = self.param("logits", init, (self.heads, 2 * self.features, 1))
-        h = jnp.einsum("bnc,kcd->bknd", x, kernel)
+        wide = kernel.transpose(1, 0, 2).reshape(
+            x.shape[-1], -1
+        )  # c k*d: one product for all heads
+        h = linear(x, wide).reshape(*x.shape[:2], self.heads, -1).transpose(0, 2, 1, 3)  # b k n d
         a = a.reshape(self.heads, 2, self.features)
         halves = jnp.einsum("bknd,ksd->sbkn", h, a, preferred_element_type=jnp.float32)
         return choose(self.graph)(h, halves[0], halves[1], edges, bias)

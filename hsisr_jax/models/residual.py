@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import ArrayLike
 
-from hsisr_jax.layers.back_projection import Observe, back_projected
+from hsisr_jax.layers.back_projection import Observe, back_projected, held
+from hsisr_jax.layers.ensemble import Ensemble, bare
+from hsisr_jax.ops import filters
 from hsisr_jax.resize import interpolate
 
 # class of a network -> its last linear layer, through which alone the output is made
@@ -24,6 +26,7 @@ LAST_LAYERS = {
 }
 USUAL_MEAN = 0.2  # of a scene divided by its maximum: a level of 1
 GAIN = "residual_gain"
+FILTERS = "base_filters"
 LEAST_SQUARES = "least_squares"
 
 
@@ -33,6 +36,9 @@ def last_layer(network: nn.Module) -> str | None:
     ESRT ends in two, one of them behind a ReLU that would be dead at zero; SRFormer adds a mean to
     cubes of three bands and the input where it does not upsample.
     """
+    if isinstance(network, Ensemble):
+        inner = last_layer(network.member)
+        return inner and f"member/{inner}"
     name = type(network).__name__
     if name == "RCAM":
         return f"stage_{network.scale.bit_length() - 2}/upsample"
@@ -46,7 +52,8 @@ class BicubicResidual(nn.Module):
     """`sr = base + network's sr`; a bicubic skip of the network's own is taken out again.
 
     The base is `lms`, or, where the sensor's view (`observe`) is known, what some `rounds` of
-    back-projection make of it: more than bicubic, before anything is learnt. A network without a
+    back-projection make of it: more than bicubic, before anything is learnt. With a `radius` the
+    linear filters of `ops.filters` add their detail to it. A network without a
     single last layer gets one factor a band instead, zero at the start. The network sees its inputs
     divided by `level`, and what it gives is multiplied by it: dark scenes, or scenes of one very
     bright pixel, train as others do. The number is kept with the weights.
@@ -57,6 +64,7 @@ class BicubicResidual(nn.Module):
     rounds: int = 0
     observe: Observe | None = None
     dark: float = 0.0  # below it, pixels of the base keep their spectral direction
+    radius: int = 0  # of the base's filters, in low-resolution pixels
 
     def setup(self):
         nn.share_scope(self, self.network)
@@ -69,23 +77,37 @@ class BicubicResidual(nn.Module):
         seen = batch | {name: batch[name] / level for name in ("lr", "lms")}
         out = self.network(seen, train=train)
         detail = out["sr"]
-        if getattr(self.network, "bicubic_skip", False):
+        if getattr(bare(self.network), "bicubic_skip", False):
             detail = detail - interpolate(seen["lr"], detail.shape[1:3])
         if last_layer(self.network) is None:
             detail = detail * self.param(GAIN, nn.initializers.zeros, (1, 1, 1, detail.shape[-1]))
-        scaled = {name: level * out[name] for name in ("reconstruction",) if name in out}
+        scaled = {name: level * out[name] for name in ("reconstruction", "spread") if name in out}
         scaled |= {"stages": [level * x for x in out["stages"]]} if "stages" in out else {}
         return out | scaled | {"sr": self.base(batch) + level * detail}
 
     def base(self, batch: dict) -> jax.Array:
         """The estimate that is corrected, `b H W c`."""
         lms, lr = batch["lms"], batch["lr"]
+        scale = lms.shape[1] // lr.shape[1]
+        moved = self.projected(batch)
+        if self.radius:
+            shape = (filters.taps(self.radius), scale**2)
+            fitted = self.param(FILTERS, nn.initializers.zeros, shape)
+            moved = moved + filters.detail(lr, jax.lax.stop_gradient(fitted), scale)
+        return held(lms, moved, self.dark, jnp)
+
+    def projected(self, batch: dict) -> jax.Array:
+        """The bicubic image after the rounds of back-projection, `b H W c`."""
+        lms, lr = batch["lms"], batch["lr"]
         if not self.rounds:
             return lms
         scale = lms.shape[1] // lr.shape[1]
-        return back_projected(
-            lms, lr, self.observe, scale=scale, rounds=self.rounds, dark=self.dark
-        )
+        return back_projected(lms, lr, self.observe, scale=scale, rounds=self.rounds)
+
+    def normal_equations(self, batch: dict) -> tuple[jax.Array, jax.Array]:
+        """Of the filters that the base of this batch's targets lacks."""
+        wanted = batch["hr"] - self.projected(batch)
+        return filters.normal_equations(batch["lr"], wanted, self.radius)
 
     def zero_start(self, params: dict) -> dict:
         """Fresh parameters with the network's last layer at zero."""

@@ -18,6 +18,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.inference.baselines import linear_fit
 from hsisr_jax.inference.evaluate import Protocol
 from hsisr_jax.layers.back_projection import DARK
+from hsisr_jax.layers.ensemble import Ensemble
 from hsisr_jax.models.residual import USUAL_MEAN, BicubicResidual, LeastSquaresResidual
 from hsisr_jax.training import STEPS
 from hsisr_jax.training.steps import Step
@@ -41,6 +42,11 @@ def check(config: ConfigDict) -> None:
             )
     if config.batch_size < 1:
         raise UserError(f"batch size {config.batch_size}: set config.batch_size to 1 or more")
+    if config.get("members", 1) < 1 or config.batch_size % config.get("members", 1):
+        raise UserError(
+            f"batch size {config.batch_size} cannot be dealt out among {config.members} networks: "
+            "set config.batch_size to a multiple of config.members"
+        )
     if config.precision not in ("float32", "bfloat16"):
         raise UserError(f"config.precision {config.precision!r}: use float32 or bfloat16")
     if config.select not in ("last", "best"):
@@ -76,6 +82,8 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
             "leave config.model.bands out, or choose another dataset"
         )
     network = models.create(name, **options)
+    if config.get("members", 1) > 1:
+        network = Ensemble(network, config.members)
     if not config.residual:
         return network
     if "msi_bands" in fields:
@@ -87,6 +95,7 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
         rounds=rounds,
         observe=recipe(config, data).observation if rounds else None,
         dark=dark(config, data),
+        radius=-(-config.get("base_filters", 0) // config.scale),
     )
 
 
@@ -147,7 +156,12 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
 
 def dark(config: ConfigDict, data: Dataset) -> float:
     """Below it, pixels keep their spectral direction where an image is back-projected."""
-    if not (config.eval.get("projection") or config.get("base_projection")):
+    moved = (
+        config.eval.get("projection"),
+        config.get("base_projection"),
+        config.get("base_filters"),
+    )
+    if not any(moved):
         return 0.0
     return config.get("projection_dark", DARK) * (data.mean or USUAL_MEAN)
 

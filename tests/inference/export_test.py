@@ -13,6 +13,7 @@ import workdirs
 from hsisr_jax import models, predict, resize
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.inference import export, trained
+from hsisr_jax.models.residual import FILTERS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "load_exported.py"
 BLOCKED = """
@@ -72,11 +73,12 @@ def test_shrinking_of_free_size_equals_that_of_known_size(scale):
 def test_a_corrected_base_is_exported_for_any_size(tmp_path):
     network = {"name": "rcam", "bands": 4, "scale": 2, "features": 8, "dense_blocks": 1, "rcams": 1}
     card = trained.Trained(
-        network, "BicubicResidual", bands=4, domains=[{"wavelengths": None, "normaliser": {}}],
-        base_projection=2, degradation={"name": "bicubic"},
+        network, 2, "BicubicResidual", bands=4, domains=[{"wavelengths": None, "normaliser": {}}],
+        base_projection=2, base_radius=1, degradation={"name": "bicubic"},
     )  # fmt: skip
     example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
     variables = jax.jit(lambda key: card.module().init(key, example))(jax.random.key(0))
+    variables["params"][FILTERS] = np.random.default_rng(1).normal(size=(9, 4))
     facts = export.write(tmp_path / "m.stablehlo", card, variables)
     assert facts["free"] == "any batch and size"
     exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
