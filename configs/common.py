@@ -39,6 +39,7 @@ def base() -> ConfigDict:
     config.steps_per_call = 0  # optimisation steps per dispatch; 0: chosen for the backend
     config.remat = False  # recompute activations in the backward pass: less memory, more time
     config.init_from = ""  # a workdir whose weights to start from
+    config.keep_programs = True  # what tracing gave, for the next start of the same run
     config.profile = ""  # a folder: a profiler trace of some steps goes there
 
     config.model = ConfigDict({"name": "bicubic"})

@@ -19,7 +19,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.inference import domains, trained
 from hsisr_jax.inference.baselines import least_squares
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
-from hsisr_jax.training import base, optimizers, setup
+from hsisr_jax.training import base, optimizers, programs, setup
 from hsisr_jax.training.hooks import MetricsLog, Progress
 from hsisr_jax.training.patience import Patience
 from hsisr_jax.training.state import COUNTERS, DISCRIMINATOR, TrainState, from_trees, trees
@@ -111,6 +111,7 @@ class Run:
             ema=config.ema > 0,
             adjust=setup.first_values(self.module, self.data),
             deterministic=config.deterministic,
+            kept=programs.kept(config, self.data),
         )
 
     def start(self, checkpoints: Checkpoints) -> TrainState:

@@ -51,6 +51,10 @@ class Dataset:
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
+    def scenes(self) -> list[Scene]:
+        return self.train + self.validation + self.test
+
+    @property
     def bands(self) -> int:
         return (self.train or self.test)[0].hr.shape[-1]
 

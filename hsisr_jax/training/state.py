@@ -68,13 +68,25 @@ def create(
     """A state at step 0; `adjust` may change the fresh parameters (a zero start)."""
     variables = dict(module.init(key, batch, train=False))
     variables.pop("intermediates", None)
-    params = adjust(variables.pop("params", {}))
+    params, stats = adjust(variables.pop("params", {})), variables.pop("batch_stats", {})
+    return begin(params, stats, variables, optimizers, ema=ema)
+
+
+def begin(
+    params: dict,
+    batch_stats: dict,
+    constants: dict,
+    optimizers: Mapping[str, optax.GradientTransformation],
+    *,
+    ema: bool,
+) -> TrainState:
+    """The state at step 0 with these variables."""
     parts = split(params, optimizers)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=variables.pop("batch_stats", {}),
-        constants=variables,
+        batch_stats=batch_stats,
+        constants=constants,
         opt_state={name: tx.init(parts[name]) for name, tx in optimizers.items()},
         ema=jax.tree.map(jnp.copy, params) if ema else {},
         skipped=jnp.zeros((), jnp.int32),

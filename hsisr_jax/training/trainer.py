@@ -1,7 +1,7 @@
 """Everything that a run compiles: placement, the first state, and many steps per dispatch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from hsisr_jax.data.batches import Draw, Recipe, draw, draw_on_host
 from hsisr_jax.data.host import prefetch
 from hsisr_jax.data.sampler import Patches
 from hsisr_jax.training import state as states
+from hsisr_jax.training.programs import Kept
 from hsisr_jax.training.state import TrainState
 from hsisr_jax.training.steps import Step
 
@@ -38,15 +39,24 @@ class Trainer:
     ema: bool
     adjust: Callable[[dict], dict] = lambda params: params
     deterministic: bool = False  # GPUs: no sums whose order varies; CPUs have none
+    kept: Kept = Kept()
 
     def __post_init__(self):
         meshes.check_batch(self.mesh, self.batch_size)
         self._key = jax.random.key(self.seed)
         self._creation = jax.jit(self._create)  # traced once, for shapes and for values
+        self._first = self.kept.state(self._begin)
+        self._abstract = (
+            jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self._first)
+            if self._first
+            else self._creation.eval_shape(self._key)
+        )
         self._place = partial(jax.lax.with_sharding_constraint, shardings=meshes.batch(self.mesh))
         self.shardings = jax.tree.map(
-            lambda leaf: meshes.parameter(self.mesh, leaf.shape), self.abstract_state()
+            lambda leaf: meshes.parameter(self.mesh, leaf.shape), self._abstract
         )
+        whole = meshes.replicated(self.mesh)
+        self._jit = partial(jax.jit, donate_argnums=0, out_shardings=(self.shardings, whole))
         if self.on_device:
             self.patches = put(self.patches, meshes.replicated(self.mesh))
         self._advance = self._many_steps()
@@ -68,12 +78,20 @@ class Trainer:
             self.module, self.optimizers, batch, key, ema=self.ema, adjust=self.adjust
         )
 
+    def _begin(self, values: Mapping) -> TrainState:
+        variables = (values[name] for name in ("params", "batch_stats", "constants"))
+        return states.begin(*variables, self.optimizers, ema=self.ema)
+
     def abstract_state(self) -> TrainState:
-        return self._creation.eval_shape(self._key)
+        return self._abstract
 
     def first_state(self) -> TrainState:
         """The state at step 0, created where it will stay."""
-        return jax.jit(self._creation, out_shardings=self.shardings)(self._key)
+        if self._first:
+            return jax.device_put(self._first, self.shardings)
+        state = jax.jit(self._creation, out_shardings=self.shardings)(self._key)
+        self.kept.keep_state(state)
+        return state
 
     def _many_steps(self) -> Callable:
         """`(state, source, n) -> (state, means of the scalars over the steps that counted)`."""
@@ -116,14 +134,13 @@ class Trainer:
             good = jnp.maximum(totals.pop("good"), 1)
             return state, jax.tree.map(lambda t: t / good, totals)
 
-        whole = meshes.replicated(self.mesh)
-        return jax.jit(advance, donate_argnums=0, out_shardings=(self.shardings, whole))
+        return self._jit(advance)
 
     def compile(self, state: TrainState, source) -> float:
         """Compiles for this source; returns the seconds that it took."""
         began = time.monotonic()
         options = {"xla_gpu_deterministic_ops": True} if self._wants_options() else None
-        lowered = self._advance.lower(state, source, np.int32(1))
+        lowered = self.kept.lower(self._jit, self._advance, state, source, np.int32(1))
         self._compiled = lowered.compile(compiler_options=options)
         return time.monotonic() - began
 

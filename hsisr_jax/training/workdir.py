@@ -22,7 +22,7 @@ from hsisr_jax.errors import UserError
 FREE = {
     "steps", "epochs", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "profile",
     "patience", "steps_per_call", "mesh", "max_bad_streak", "eval", "data.dir", "data.manual_dir",
-    "data.placement", "data.memory_gb",
+    "data.placement", "data.memory_gb", "keep_programs",
 }  # fmt: skip
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy")
 
