@@ -90,7 +90,7 @@ class Trainer:
         if self._first:
             return jax.device_put(self._first, self.shardings)
         state = jax.jit(self._creation, out_shardings=self.shardings)(self._key)
-        self.kept.keep_state(state)
+        self.kept.keep(state)
         return state
 
     def _many_steps(self) -> Callable:
