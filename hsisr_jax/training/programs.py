@@ -141,7 +141,8 @@ def _sources() -> Iterator:
 
 def _contents(data: Dataset) -> Iterator:
     """Numbers of the scenes may be constants of a program: a mean, a kernel, a linear fit."""
-    yield data.name, data.split.to_json()
+    roles = [len(scenes) for scenes in (data.train, data.validation, data.test)]
+    yield data.name, data.split.to_json(), roles
     cubes = [(replace(scene, cubes={}), scene.cubes) for scene in data.scenes]
     for facts, arrays in [("extras", data.extras), *cubes]:
         yield facts, [(name, x.shape, x.dtype) for name, x in arrays.items()]
