@@ -106,7 +106,7 @@ def kept(config: ConfigDict, data: Dataset) -> Kept:
     try:
         if not off and jax.process_count() == 1 and cache and "://" not in cache:
             return Kept(Path(cache) / "programs" / key(config, data))
-    except OSError as error:
+    except Exception as error:  # a source that changes or goes
         logging.debug("programs are not kept: %r", error)
     return Kept()
 
