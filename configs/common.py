@@ -110,6 +110,11 @@ def _rate(config: ConfigDict) -> None:
     config.optimizer.clip = 1.0
 
 
+def _edges(config: ConfigDict) -> None:
+    if config.scale <= 2:  # at x4 a small scene's few steps do not suffice to learn them
+        config.data.augmentations.occlude = {"share": 0.5, "least": 0.6}
+
+
 # What goes beyond the published recipes, an option each; docs/quality.md has what each one adds.
 # They are off in the configs of papers.
 AHEAD = {
@@ -126,6 +131,7 @@ AHEAD = {
         "augmentations",
         ConfigDict({"zoom": {"most": 1.5}, "gain": {"spread": 0.2}, "mix": {"share": 0.5}}),
     ),
+    "edges": _edges,
     "ensemble": lambda config: config.eval.update({"self_ensemble": True}),
     "projection": lambda config: config.eval.update({"projection": 3}),
 }
