@@ -22,6 +22,7 @@ from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
 from hsisr_jax.ops.bands import group_indices, merge_groups, split_groups
+from hsisr_jax.ops.platforms import platform
 
 LIFTED = {"params": 0, "batch_stats": 0, "intermediates": 0}  # every group has its own
 
@@ -137,7 +138,7 @@ class SSPSR(nn.Module):
         if self.grouping == "auto":
             # on a CPU 1.06 to 1.2 times faster in training, 1.2 to 1.3 in inference:
             # benchmarks/micro_groups.py
-            return self.branch_body is None and jax.default_backend() == "cpu"
+            return self.branch_body is None and platform() == "cpu"
         return self.grouping == "loop"
 
     def _body(self, body: nn.Module | None) -> nn.Module:

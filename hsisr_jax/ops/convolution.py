@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from hsisr_jax.ops import winograd
+from hsisr_jax.ops.platforms import platform
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -32,7 +33,7 @@ def convolve(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Pads)
     """Cross-correlation of `b h w i` with `kh kw i o`, zero padding given per side."""
     if kernel.shape[:2] == (1, 1) and stride == 1 and padding == ((0, 0), (0, 0)):
         return linear(x, kernel[0, 0])
-    if jax.default_backend() == "cpu":
+    if platform() == "cpu":
         return _convolve_cpu(x, kernel, stride, padding)
     return plain(x, kernel, stride, padding)
 

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from hsisr_jax.ops.platforms import platform
+
 
 @jax.custom_vjp
 def convolve_depthwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -38,7 +40,7 @@ def _backward(residuals, dy):
     kh, kw, _ = kernel.shape
     dx = _shifted_sum(dy, kernel[::-1, ::-1])
     x = _pad(x, kh, kw)
-    if jax.default_backend() == "cpu":
+    if platform() == "cpu":
         dk = _filter_gradient_by_rows(x, dy, kh, kw)
     else:
         dk = _filter_gradient(x, dy, kh, kw)
