@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import _path  # noqa: F401
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hsisr_jax import losses, mesh, models
+from hsisr_jax.ops.platforms import platform
 from hsisr_jax.training import make_step, optimizers
 from hsisr_jax.training import state as states
 
@@ -100,7 +101,7 @@ def case_of(name: str, *, small: bool = False, batch: int = 0, **changes) -> Cas
     case = FULL[name]
     if small:
         case = replace(case, options=SMALL[name], batch=2, size=min(case.size, 16))
-    elif name == "sspsr" and jax.default_backend() == "cpu":
+    elif name == "sspsr" and platform() == "cpu":
         case = replace(case, batch=2)
     case = replace(case, batch=batch or case.batch)
     return replace(case, options=case.options | changes)
@@ -152,23 +153,39 @@ def make_state(case: Case):
     return create, step
 
 
-def training(case: Case, *, steps: int = 1, on: jax.sharding.Mesh | None = None) -> Program:
-    """`steps` optimisation steps in one dispatch, on one device or sharded over a mesh."""
-    grid = on or mesh.make(1, 1, jax.devices()[:1])
+def shaped_training(case: Case, grid: jax.sharding.Mesh, *, steps: int = 1):
+    """`key -> state`, `steps` optimisation steps, and the shapes of their state and their batch,
+    placed on a mesh whose devices need not be here."""
     create, step = make_state(case)
-    key = jax.random.key(0)
-    placed = jax.tree.map(lambda x: mesh.parameter(grid, x.shape), jax.eval_shape(create, key))
-    state = jax.jit(create, out_shardings=placed)(key)
-    rows = mesh.batch(grid)
-    batch = {k: jax.make_array_from_callback(x.shape, rows, lambda i, x=x: x[i])
-             for k, x in case.batch_of_noise().items()}  # fmt: skip
+    shapes = jax.eval_shape(create, jax.random.key(0))
+    state = _placed(shapes, mesh.parameters(grid, shapes))
+    batch = {k: _placed(x, mesh.batch(grid)) for k, x in case.inputs().items()}
 
     def advance(state, batch):
+        key = jax.random.key(0)
+
         def body(i, state):
             return step(state, batch, jax.random.fold_in(key, i))[0]
 
         return body(0, state) if steps == 1 else jax.lax.fori_loop(0, steps, body, state)
 
+    return create, advance, (state, batch)
+
+
+def _placed(shapes, where):
+    """Shapes that say where their arrays lie."""
+    place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+    return jax.tree.map(place, shapes, where)
+
+
+def training(case: Case, *, steps: int = 1, on: jax.sharding.Mesh | None = None) -> Program:
+    """`steps` optimisation steps in one dispatch, on one device or sharded over a mesh."""
+    grid = on or mesh.make(1, 1, jax.devices()[:1])
+    create, advance, (state, batch) = shaped_training(case, grid, steps=steps)
+    placed = jax.tree.map(lambda x: x.sharding, state)
+    state = jax.jit(create, out_shardings=placed)(jax.random.key(0))
+    batch = {k: jax.make_array_from_callback(x.shape, batch[k].sharding, lambda i, x=x: x[i])
+             for k, x in case.batch_of_noise().items()}  # fmt: skip
     compiled, *seconds, lower = _program(
         advance, state, batch, donate_argnums=0, out_shardings=placed
     )
@@ -180,18 +197,31 @@ def training(case: Case, *, steps: int = 1, on: jax.sharding.Mesh | None = None)
     return Program(compiled, run, *seconds, lower)
 
 
-def inference(case: Case) -> Program:
-    """One batch through the network."""
-    module = case.module
-    batch = {k: jnp.asarray(x) for k, x in case.batch_of_noise().items() if k != "hr"}
-    variables = jax.jit(lambda key: module.init(key, batch))(jax.random.key(0))
+def arguments_of(case: Case, key: jax.Array, batch: dict) -> tuple[dict, dict]:
+    """Variables and batch of an inference, in its precision; the target is no part of them."""
+    batch = {k: x for k, x in batch.items() if k != "hr"}
     dtype = jnp.dtype(case.precision)
     cast = lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
-    variables, batch = jax.tree.map(cast, (variables, batch))
+    return jax.tree.map(cast, (case.module.init(key, batch), batch))
 
-    def apply(variables, batch):
-        return module.apply(variables, batch, train=False)["sr"]
 
+def shaped_inference(case: Case, grid: jax.sharding.Mesh):
+    """The network, and the shapes of its variables and its batch, placed on a mesh."""
+    variables, batch = jax.eval_shape(partial(arguments_of, case), jax.random.key(0), case.inputs())
+    variables = _placed(variables, jax.tree.map(lambda x: mesh.replicated(grid), variables))
+    batch = {k: _placed(x, mesh.batch(grid)) for k, x in batch.items()}
+    return partial(_super_resolve, case.module), (variables, batch)
+
+
+def _super_resolve(module, variables: dict, batch: dict) -> jax.Array:
+    return module.apply(variables, batch, train=False)["sr"]
+
+
+def inference(case: Case) -> Program:
+    """One batch through the network."""
+    make = jax.jit(partial(arguments_of, case))
+    variables, batch = make(jax.random.key(0), case.batch_of_noise())
+    apply = partial(_super_resolve, case.module)
     compiled, *seconds, lower = _program(apply, variables, batch)
     return Program(
         compiled, lambda: jax.block_until_ready(compiled(variables, batch)), *seconds, lower

@@ -22,9 +22,11 @@ from networks import FULL, Case, case_of, inference, traced_flops, training
 # dense teraflops by precision, terabytes per second, as their makers state them
 PEAKS = {
     "H200": {"bfloat16": 989.0, "tensorfloat32": 494.0, "float32": 67.0, "bandwidth": 4.8},
+    "H100": {"bfloat16": 989.0, "tensorfloat32": 494.0, "float32": 67.0, "bandwidth": 3.35},
     "A100": {"bfloat16": 312.0, "tensorfloat32": 156.0, "float32": 19.5, "bandwidth": 2.0},
     "TPU v5e": {"bfloat16": 197.0, "bandwidth": 0.82},
     "TPU v5p": {"bfloat16": 459.0, "bandwidth": 2.77},
+    "TPU v6e": {"bfloat16": 918.0, "bandwidth": 1.64},
 }
 
 

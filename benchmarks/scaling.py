@@ -16,16 +16,13 @@ a ring moves 2 (n-1)/n of an all-reduce, (n-1)/n of an all-gather or a reduce-sc
 import argparse
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 
 import _path  # noqa: F401
+from modules import Collective, collectives, sent, totals
 
-KINDS = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0, "collective-permute": 1.0,
-         "all-to-all": 1.0}  # fmt: skip
-SIZES = {"f32": 4, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "pred": 1, "s8": 1, "u8": 1, "f64": 8}
 # bf16 teraflops reached at 45 % of the peak; gigabytes per second and device on the slowest link
 MACHINES = {
     "8 x H200, one node (NVLink)": (8, 445.0, 450.0),
@@ -35,32 +32,6 @@ MACHINES = {
 }
 PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
 HIDDEN = 0.5  # part of the communication behind the backward pass: half of a step is behind it
-
-
-def collectives(module: str) -> dict[str, int]:
-    """Bytes of the results of each kind of collective operation in a compiled module's text."""
-    found = dict.fromkeys(KINDS, 0)
-    pattern = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(?:-start)?\(")
-    for line in module.splitlines():
-        match = pattern.search(line)
-        if match:
-            found[match[2]] += sum(
-                SIZES.get(kind, 4) * _elements(shape)
-                for kind, shape in re.findall(r"(\w+)\[([\d,]*)\]", match[1])
-            )
-    return {kind: n for kind, n in found.items() if n}
-
-
-def _elements(shape: str) -> int:
-    total = 1
-    for n in filter(None, shape.split(",")):
-        total *= int(n)
-    return total
-
-
-def sent(found: dict[str, int], devices: int) -> float:
-    """Bytes that each device of a ring sends."""
-    return sum(KINDS[kind] * n for kind, n in found.items()) * (devices - 1) / devices
 
 
 def worker(args: argparse.Namespace) -> None:
@@ -78,9 +49,9 @@ def worker(args: argparse.Namespace) -> None:
     grid = mesh.make(fsdp=args.fsdp)
     program = training(case, on=grid)
     row = timing.summary(timing.interleaved({"": program.run}, args.rounds))[""]
-    found = collectives(program.compiled.as_text())
-    result = {"seconds": row["median"], "least": row["least"], "collectives": found,
-              "sent": sent(found, grid.size), "devices": grid.size}  # fmt: skip
+    found = collectives(program.compiled.as_text(), grid.size)
+    result = {"seconds": row["median"], "least": row["least"], "collectives": totals(found),
+              "sent": sent(found), "devices": grid.size}  # fmt: skip
     if jax.process_index() == 0:
         print("RESULT " + json.dumps(result), flush=True)
 
@@ -152,7 +123,7 @@ def paper(args: argparse.Namespace) -> list[dict]:
         flops, _ = traced_flops(case)
         for machine, (devices, teraflops, link) in MACHINES.items():
             compute = flops / teraflops / 1e12
-            send = sent({"all-reduce": gradients}, devices) / link / 1e9
+            send = Collective("all-reduce", gradients, devices).sent / link / 1e9
             step = compute + max(send - HIDDEN * compute, 0.0)
             print(
                 f"{machine:40}{name:10}{1e3 * compute:11.2f}{1e3 * send:9.2f}{1e3 * step:9.2f}"

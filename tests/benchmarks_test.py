@@ -1,5 +1,6 @@
 """Every benchmark runs at its small size and writes its numbers."""
 
+import importlib.util
 import json
 import math
 import os
@@ -25,6 +26,13 @@ SLOW = [
     "scaling.py --paper",
     "start.py",
 ]
+FOR_TPUS = pytest.param(
+    "compile_for.py --small --networks ssran",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="needs libtpu"),
+    ],
+)
 
 
 def run(command: str, path: Path) -> dict:
@@ -45,7 +53,7 @@ def numbers(tree) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "command", [*QUICK, *(pytest.param(c, marks=pytest.mark.slow) for c in SLOW)]
+    "command", [*QUICK, *(pytest.param(c, marks=pytest.mark.slow) for c in SLOW), FOR_TPUS]
 )
 def test_it_runs_and_writes_its_numbers(command, tmp_path):
     found = run(command, tmp_path / "found.json")

@@ -159,24 +159,22 @@ def test_a_checkpoint_of_four_devices_evaluates_alike_on_two_and_one(tmp_path):
 
 
 def test_recurrent_weights_get_sums_not_states():
-    from scaling import collectives
+    from modules import collectives
 
     grid, net = mesh.make(8, 1), BiLSTM2D(6)
     x = jax.device_put(jnp.ones((8, 4, 4, 6)), mesh.batch(grid))
     weights = jax.device_put(net.init(jax.random.key(0), x), mesh.replicated(grid))
     gradient = jax.grad(lambda w, x: jnp.square(net.apply(w, x)).mean())
     compiled = jax.jit(gradient, out_shardings=mesh.replicated(grid)).lower(weights, x).compile()
-    assert set(collectives(compiled.as_text())) == {"all-reduce"}
+    assert {x.kind for x in collectives(compiled.as_text())} == {"all-reduce"}
 
 
 def test_collective_bytes_are_read_off_the_module():
-    from scaling import collectives, sent
+    from modules import collectives, sent, totals
 
     grid = mesh.make(4, 1)
     x = jax.device_put(jnp.ones((8, 100)), mesh.batch(grid))
     total = jax.jit(lambda x: x.sum(0), out_shardings=mesh.replicated(grid))
-    found = collectives(total.lower(x).compile().as_text())
-    assert found == {"all-reduce": 400}
-    assert sent(found, 4) == 600
-    text = "%a = (f32[10,2]{1,0}, bf16[3]{0}) all-gather-start(x, y), b = f32[] add(c, d)"
-    assert collectives(text) == {"all-gather": 86}
+    found = collectives(total.lower(x).compile().as_text(), 4)
+    assert totals(found) == {"all-reduce": 400}
+    assert sent(found) == 600
