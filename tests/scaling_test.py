@@ -178,3 +178,42 @@ def test_collective_bytes_are_read_off_the_module():
     found = collectives(total.lower(x).compile().as_text(), 4)
     assert totals(found) == {"all-reduce": 400}
     assert sent(found) == 600
+
+
+@pytest.mark.parametrize(
+    "name", ["ssran", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sspsr", "srformer"))]
+)
+def test_on_accelerators_devices_send_gradients_and_nothing_else(name):
+    """The forms for TPUs, compiled for simulated devices: no device gets another one's images."""
+    from modules import collectives, totals
+    from networks import case_of, shaped_training
+
+    from hsisr_jax.ops.platforms import tracing_for
+
+    grid = mesh.make(4, 1)
+    with tracing_for("tpu"):
+        _, advance, arguments = shaped_training(case_of(name, small=True, batch=4), grid)
+        lowered = jax.jit(advance, out_shardings=mesh.replicated(grid)).lower(*arguments)
+    gradients = sum(4 * leaf.size for leaf in jax.tree.leaves(arguments[0].params))
+    found = totals(collectives(lowered.compile().as_text(), grid.size))
+    assert set(found) == {"all-reduce"}
+    assert gradients <= found["all-reduce"] < 1.02 * gradients  # and a few sums of the loss
+
+
+def test_groups_of_bands_fold_without_moving_images_between_devices():
+    from modules import collectives
+
+    from hsisr_jax.ops.bands import fold_groups, split_groups, unfold_groups
+
+    grid = mesh.make(8, 1)
+    x = jax.ShapeDtypeStruct((8, 4, 4, 6), jnp.float32, sharding=mesh.batch(grid))
+
+    def of_groups(x):
+        groups = split_groups(x, (0, 2, 3), 3)  # g b h w s
+        return unfold_groups(jnp.sin(fold_groups(groups)), 3).sum(0)
+
+    compiled = jax.jit(of_groups, out_shardings=mesh.batch(grid)).lower(x).compile()
+    assert collectives(compiled.as_text(), grid.size) == []
+    cube = np.random.default_rng(0).random((8, 4, 4, 6), np.float32)
+    expected = sum(np.sin(cube[..., start : start + 3]) for start in (0, 2, 3))
+    np.testing.assert_allclose(compiled(jax.device_put(cube, x.sharding)), expected, rtol=1e-5)

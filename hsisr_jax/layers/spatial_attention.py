@@ -53,8 +53,8 @@ class ConvolutionalBlockAttention(nn.Module):
         d = x.shape[-1]
         squeeze = Dense(d // self.reduction, use_bias=False, name="squeeze")
         excite = Dense(d, use_bias=False, name="excite")
-        pooled = jnp.stack([_mean(x, (1, 2)), x.max((1, 2))])  # 2 b d
-        weight = nn.sigmoid(excite(nn.relu(squeeze(pooled))).sum(0))
+        pooled = jnp.stack([_mean(x, (1, 2)), x.max((1, 2))], axis=1)  # b 2 d
+        weight = nn.sigmoid(excite(nn.relu(squeeze(pooled))).sum(1))
         x = x * weight[:, None, None]
         views = jnp.stack([_mean(x, -1), x.max(-1)], axis=-1)  # b h w 2
         mask = Conv(1, kernel_size=7, mode="reflect", use_bias=False, name="mask")(views)

@@ -49,7 +49,13 @@ from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.recurrent import BiLSTM2D
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
-from hsisr_jax.ops.bands import group_indices, merge_groups, split_groups
+from hsisr_jax.ops.bands import (
+    fold_groups,
+    group_indices,
+    merge_groups,
+    split_groups,
+    unfold_groups,
+)
 
 VARIANTS = ("released", "paper")
 UNITS = 2  # spectral units
@@ -269,8 +275,8 @@ class SRLSGAT(nn.Module):
     def _all_groups(self, groups: jax.Array, starts: tuple[int, ...], train: bool) -> jax.Array:
         branches = self._branches(len(starts), groups.shape[-1])
         if self.shared_branch:  # all groups as one batch
-            y = branches[0](groups.reshape(-1, *groups.shape[2:]), train=train)
-            y = y.reshape(*groups.shape[:2], *y.shape[1:])  # g b H W s
+            y = branches[0](fold_groups(groups), train=train)
+            y = unfold_groups(y, groups.shape[0])  # g b H W s
         else:
             y = jnp.stack([branch(x, train=train) for branch, x in zip(branches, groups)])
         y = merge_groups(y, starts, self.bands)  # b H W c

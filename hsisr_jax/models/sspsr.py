@@ -21,7 +21,13 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
-from hsisr_jax.ops.bands import group_indices, merge_groups, split_groups
+from hsisr_jax.ops.bands import (
+    fold_groups,
+    group_indices,
+    merge_groups,
+    split_groups,
+    unfold_groups,
+)
 from hsisr_jax.ops.platforms import platform
 
 LIFTED = {"params": 0, "batch_stats": 0, "intermediates": 0}  # every group has its own
@@ -113,8 +119,7 @@ class SSPSR(nn.Module):
         if self._loops() and not self.is_initializing():
             return self._loop(branch, groups, train)
         if self.shared_branch:
-            folded = branch(groups.reshape(-1, *groups.shape[2:]), train=train)
-            return folded.reshape(*groups.shape[:2], *folded.shape[1:])
+            return unfold_groups(branch(fold_groups(groups), train=train), groups.shape[0])
         each = nn.vmap(
             lambda branch, x: branch(x, train=train),
             variable_axes=LIFTED,

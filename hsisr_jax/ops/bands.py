@@ -28,6 +28,20 @@ def split_groups(x: jax.Array, starts: tuple[int, ...], size: int) -> jax.Array:
     return cut(jnp.asarray(starts, jnp.int32))
 
 
+def fold_groups(groups: jax.Array) -> jax.Array:
+    """`g b ...` -> `b*g ...`: all groups as one batch, those of an image side by side.
+
+    The other way round a device's images would lie apart in the new axis, and XLA would give every
+    device all of them.
+    """
+    return groups.swapaxes(0, 1).reshape(-1, *groups.shape[2:])
+
+
+def unfold_groups(y: jax.Array, groups: int) -> jax.Array:
+    """The inverse: `b*g ...` -> `g b ...`."""
+    return y.reshape(-1, groups, *y.shape[1:]).swapaxes(0, 1)
+
+
 def merge_groups(y: jax.Array, starts: tuple[int, ...], bands: int) -> jax.Array:
     """`g b h w s` -> `b h w c`: every band is the mean over the groups that hold it."""
     places, counts = _membership(starts, y.shape[-1], bands)
