@@ -124,7 +124,7 @@ def describe(case: Case, what: str, on: Machine, grid: jax.sharding.Mesh, args) 
         with tracing_for(on.platform):
             program = compiled(case, what, grid)
     except jax.errors.JaxRuntimeError as error:  # too much memory, an operation it has not
-        return row | {"error": str(error).partition("\n")[0]}
+        return row | {"error": " ".join(str(error).split())[:300]}
     seconds = time.perf_counter() - began
     text, memory, cost = program.as_text(), program.memory_analysis(), program.cost_analysis() or {}
     if args.text:
@@ -178,12 +178,12 @@ def main() -> None:
     args = parser.parse_args()
     on = machine(args.topology, args.target)
     grid = mesh.make(-1, args.fsdp, on.devices[: args.devices or None])
+    print(f"{grid.size} x {on.devices[0].device_kind}, jax {jax.__version__}; a device's share:")
     print(
-        f"for {grid.size} x {on.devices[0].device_kind}, jax {jax.__version__}; a device's share:"
+        f"{'':19}{'devices':>8}{'batch':>6}{'seconds':>9}{'TFLOP':>8}{'GB':>8}{'MB held':>10}"
+        f"{'MB temp':>9}{'floor ms':>10}{'MB sent':>9}{'beside':>8}{'efficiency':>12}"
+        "  operations between devices, MB"
     )
-    print(f"{'':19}{'devices':>4}{'batch':>5}{'compile s':>9}{'TFLOP':>8}{'GB':>8}{'MB held':>10}"
-          f"{'MB temp':>8}{'floor ms':>9}{'MB sent':>9}{'beside':>8}{'efficiency':>11}"
-          "  operations between devices, MB")  # fmt: skip
     rows = []
     for name in args.networks:
         with tracing_for(on.platform):

@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from hsisr_jax.ops.platforms import platform
+
 TERMS = 11
 
 
@@ -64,8 +66,11 @@ def _moments(x: jax.Array, weights: tuple[jax.Array, ...]) -> list[tuple[jax.Arr
     for n in range(1, TERMS):
         operands += [power * weight for weight in weights]
         power = power * x if n < TERMS - 1 else power
-    zeros = [jnp.zeros((), x.dtype)] * len(operands)
-    sums = lax.reduce(operands, zeros, lambda a, b: [x + y for x, y in zip(a, b)], (0,))
+    if platform() == "gpu":  # so many sums in one kernel need more shared memory than there is
+        sums = [operand.sum(0) for operand in operands]
+    else:
+        zeros = [jnp.zeros((), x.dtype)] * len(operands)
+        sums = lax.reduce(operands, zeros, lambda a, b: [x + y for x, y in zip(a, b)], (0,))
     return [sums[i :: len(weights)] for i in range(len(weights))]
 
 
