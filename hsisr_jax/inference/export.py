@@ -18,6 +18,7 @@ from hsisr_jax.checkpoints import disk_error, write_text
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.trained import Trained
+from hsisr_jax.ops.platforms import tracing_for
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 SMALLEST = 8  # pixels on a side that an export of free size accepts
@@ -50,7 +51,15 @@ def shapes(card: Trained) -> list[tuple]:
 
 
 def export(card: Trained, variables: dict) -> tuple[jax_export.Exported, str]:
-    """The artifact, and which of its sizes are free."""
+    """The artifact, and which of its sizes are free.
+
+    Traced as for a GPU: forms made for a CPU's cache want known sizes, and not all run elsewhere.
+    """
+    with tracing_for("gpu"):
+        return _freest(card, variables)
+
+
+def _freest(card: Trained, variables: dict) -> tuple[jax_export.Exported, str]:
     function = jax.jit(physical_function(card, variables))
     freedom = ("any batch and size", "any batch", "no size is free")
     failure: Exception | None = None

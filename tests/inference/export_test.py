@@ -103,5 +103,17 @@ def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
     np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-5)
 
 
+def test_what_is_exported_does_not_take_a_cpus_forms():
+    """SNLSR's sums in one reduction do not compile for GPUs; its batch would have a fixed size."""
+    network = {"name": "snlsr", "bands": 4, "scale": 2, "features": 8, "materials": 4}
+    card = trained.Trained(network, bands=4, domains=[{"wavelengths": None, "normaliser": {}}])
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
+    variables = jax.jit(lambda key: card.module().init(key, example))(jax.random.key(0))
+    exported, free = export.export(card, variables)
+    assert exported.platforms == export.PLATFORMS and free == "any batch"
+    reductions = [x for x in exported.mlir_module().splitlines() if "stablehlo.reduce(" in x]
+    assert reductions and max(line.count("init:") for line in reductions) <= 2
+
+
 def test_every_network_says_how_it_is_tiled():
     assert set(trained.LOCAL) | set(trained.WHOLE) == set(models.names())
