@@ -42,11 +42,14 @@ def check(config: ConfigDict) -> None:
             )
     if config.batch_size < 1:
         raise UserError(f"batch size {config.batch_size}: set config.batch_size to 1 or more")
-    if config.get("members", 1) < 1 or config.batch_size % config.get("members", 1):
+    members = config.get("members", 1)
+    if members < 1 or config.batch_size % members:
         raise UserError(
-            f"batch size {config.batch_size} cannot be dealt out among {config.members} networks: "
-            "set config.batch_size to a multiple of config.members"
+            f"config.members {members}: use 1 or more, and a config.batch_size that divides by it "
+            f"(now {config.batch_size})"
         )
+    if members > 1 and config.training == "adversarial":
+        raise UserError("config.members is for supervised training: set it to 1")
     if config.precision not in ("float32", "bfloat16"):
         raise UserError(f"config.precision {config.precision!r}: use float32 or bfloat16")
     if config.select not in ("last", "best"):

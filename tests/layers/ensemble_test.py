@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from configs import common
 from configs.common import TINY
 from hsisr_jax import models, resize
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.ensemble import Ensemble, bare
 from hsisr_jax.models.residual import BicubicResidual, last_layer
+from hsisr_jax.training import setup
 
 MEMBERS, BATCH, BANDS = 2, 4, 6
 
@@ -96,3 +98,18 @@ def test_a_batch_that_cannot_be_dealt_out_is_told():
     inputs, ensemble = batch(), Ensemble(create("ssran"), 3)
     with pytest.raises(UserError, match="4 cannot be dealt out among 3 networks"):
         jax.eval_shape(lambda: ensemble.init(jax.random.key(0), inputs, train=True))
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"members": 3}, "config.members 3: use 1 or more, and a config.batch_size"),
+        ({"members": 0}, "config.members 0: use 1 or more"),
+        ({"members": 2, "training": "adversarial"}, "for supervised training"),
+    ],
+)
+def test_a_config_that_cannot_be_dealt_out_is_refused_at_the_start(changes, told):
+    config = common.base()
+    config.update(changes)
+    with pytest.raises(UserError, match=told):
+        setup.check(config)
