@@ -147,11 +147,7 @@ class Run:
         """The state at step 0 with another run's best weights."""
         metric, higher = self.config.select_metric, self.sign > 0
         with Checkpoints(
-            workdir,
-            metric=metric,
-            higher_is_better=higher,
-            read_only=True,
-            say=self.progress.say,
+            workdir, metric=metric, higher_is_better=higher, read_only=True, say=self.progress.say
         ) as source:
             if source.latest is None:
                 raise UserError(f"config.init_from: there is no checkpoint in {workdir}")
