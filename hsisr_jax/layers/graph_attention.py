@@ -146,9 +146,7 @@ class GraphAttentionLayer(nn.Module):
         init = nn.initializers.variance_scaling(1.414**2, "fan_avg", "uniform", batch_axis=0)
         kernel = self.param("kernel", init, (self.heads, x.shape[-1], self.features))
         a = self.param("logits", init, (self.heads, 2 * self.features, 1))
-        wide = kernel.transpose(1, 0, 2).reshape(
-            x.shape[-1], -1
-        )  # c k*d: one product for all heads
+        wide = kernel.transpose(1, 0, 2).reshape(x.shape[-1], -1)  # c k*d: one product for all
         h = linear(x, wide).reshape(*x.shape[:2], self.heads, -1).transpose(0, 2, 1, 3)  # b k n d
         a = a.reshape(self.heads, 2, self.features)
         halves = jnp.einsum("bknd,ksd->sbkn", h, a, preferred_element_type=jnp.float32)
