@@ -43,6 +43,7 @@ class Conv2dDiscriminator(nn.Module):
 
     domains: int = 2
     features: int = 16
+    norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -54,7 +55,7 @@ class Conv2dDiscriminator(nn.Module):
             )
         for i in range(2):
             x = Conv((i + 1) * self.features, use_bias=False, name=f"conv_{i}")(x)
-            x = BatchNorm(name=f"norm_{i}")(x, train=train)
+            x = BatchNorm(groups=self.norm_groups, name=f"norm_{i}")(x, train=train)
             x = _halve(nn.leaky_relu(x, 0.01))
             # whole channels are dropped
             x = nn.Dropout(DROPOUT, broadcast_dims=(1, 2))(x, deterministic=not train)
@@ -68,6 +69,7 @@ class Conv1dDiscriminator(nn.Module):
 
     domains: int = 2
     features: int = 8
+    norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -77,7 +79,8 @@ class Conv1dDiscriminator(nn.Module):
         y = x.reshape(-1, m, 1)
         for i in range(2):
             y = Conv1d((i + 1) * self.features, name=f"conv_{i}")(y)
-            y = BatchNorm(name=f"norm_{i}")(y, train=train)
+            norm, shape = BatchNorm(groups=self.norm_groups, name=f"norm_{i}"), y.shape
+            y = norm(y.reshape(b, -1, shape[-1]), train=train).reshape(shape)
             y = nn.Dropout(DROPOUT)(nn.leaky_relu(y, 0.01), deterministic=not train)
         y = y.swapaxes(1, 2).reshape(b, h, w, -1)  # features outermost, as PyTorch flattens
         return Dense(self.domains, name="guess")(y)
@@ -88,12 +91,13 @@ class DenseDiscriminator(nn.Module):
 
     domains: int = 2
     features: int = 8
+    norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         for i in range(2):
             x = Dense((i + 1) * self.features, use_bias=False, name=f"dense_{i}")(x)
-            x = BatchNorm(name=f"norm_{i}")(x, train=train)
+            x = BatchNorm(groups=self.norm_groups, name=f"norm_{i}")(x, train=train)
             x = nn.Dropout(DROPOUT)(nn.leaky_relu(x, 0.01), deterministic=not train)
         return Dense(self.domains, name="guess")(x)
 

@@ -15,6 +15,7 @@ class ResidualBlock(nn.Module):
     norm: bool = False
     attention: bool = False
     scale: float = 1.0
+    norm_groups: int = 1  # parts of a batch with statistics of their own
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -22,7 +23,7 @@ class ResidualBlock(nn.Module):
         for i in range(2):
             y = Conv(x.shape[-1], self.kernel_size, name=f"conv_{i}")(y)
             if self.norm:
-                y = BatchNorm(name=f"norm_{i}")(y, train=train)
+                y = BatchNorm(groups=self.norm_groups, name=f"norm_{i}")(y, train=train)
             if i == 0:
                 y = nn.relu(y)
         if self.attention:

@@ -24,6 +24,7 @@ class AdversarialSNLSR(SNLSR):
     discriminator: str | nn.Module = "conv2d"  # "conv1d", "fc", or a module `b h w m` -> `b h w k`
     discriminator_features: int | None = None  # 16 for conv2d, else 8, when None
     reversal: float = 0.01
+    norm_groups: int = 1  # parts of a batch that the discriminator normalises each on its own
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
@@ -42,5 +43,5 @@ class AdversarialSNLSR(SNLSR):
             known = ", ".join(DISCRIMINATORS)
             raise UserError(f"unknown discriminator {kind!r}: known are {known}")
         width = self.discriminator_features
-        options = {} if width is None else {"features": width}
+        options = {"norm_groups": self.norm_groups} | ({} if width is None else {"features": width})
         return DISCRIMINATORS[kind](domains=self.domains, name="discriminator", **options)

@@ -138,16 +138,16 @@ class SeriesDecoder(nn.Module):
 
     blocks: int
     scale: int
+    norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, size: tuple[int, int], *, train: bool) -> jax.Array:
         x = _expand(x, self.scale, size)  # b H W d
         self.sow("intermediates", "decoder_transposed_conv", x)
-        y = x
+        y, norm = x, {"norm": True, "norm_groups": self.norm_groups}
         for i in range(self.blocks):
-            y = ResidualBlock(3, norm=True, name=f"spatial_{i}")(y, train=train)
-            spectral = ResidualBlock(1, norm=True, attention=True, name=f"spectral_{i}")
-            y = spectral(y, train=train)
+            y = ResidualBlock(3, **norm, name=f"spatial_{i}")(y, train=train)
+            y = ResidualBlock(1, **norm, attention=True, name=f"spectral_{i}")(y, train=train)
         return x + y
 
 
@@ -194,6 +194,7 @@ class Branch(nn.Module):
     graph: str = "auto"
     spatial: nn.Module | None = None
     spectral: nn.Module | None = None
+    norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -209,8 +210,11 @@ class Branch(nn.Module):
         self._note("spectral_output", sequence)
         y = LayerNorm(name="norm")(related + sequence)
         self._note("fused_normalised", y)
-        decoder = ParallelDecoder if self.paper else SeriesDecoder
-        y = decoder(self.blocks, self.scale, name="decoder")(y, size, train=train)
+        if self.paper:
+            decoder = ParallelDecoder(self.blocks, self.scale, name="decoder")
+        else:
+            decoder = SeriesDecoder(self.blocks, self.scale, self.norm_groups, name="decoder")
+        y = decoder(y, size, train=train)
         self.sow("intermediates", "decoder_output", y)
         y = Upsampler(self.scale, name="upsample")(y)  # b s*H s*W d
         return Conv(self.outputs, name="tail")(y)
@@ -253,6 +257,7 @@ class SRLSGAT(nn.Module):
     graph: str = "auto"
     spatial: nn.Module | None = None
     spectral: nn.Module | None = None
+    norm_groups: int = 1  # parts of a batch that are normalised each on its own
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
@@ -288,7 +293,7 @@ class SRLSGAT(nn.Module):
             own = [m and m.clone(parent=None, name=None) for m in (self.spatial, self.spectral)]
             return Branch(
                 self.features, self.blocks, self.scale, outputs, self.variant == "paper",
-                self.graph, *own, name=name,
+                self.graph, *own, self.norm_groups, name=name,
             )  # fmt: skip
 
         if self.shared_branch:

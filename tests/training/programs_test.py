@@ -24,7 +24,7 @@ from hsisr_jax.training.programs import Kept, kept, key
 from hsisr_jax.training.state import from_trees, trees
 from hsisr_jax.training.trainer import Trainer
 
-GRIDS = [(1, 1, True), (1, 1, False), pytest.param(2, 2, True, marks=pytest.mark.slow)]
+GRIDS = [(1, 1, True), (1, 1, False), (2, 2, True)]
 
 
 class Plain(nn.Module):
@@ -127,11 +127,12 @@ def test_a_damaged_entry_is_made_anew(tmp_path, name, harm):
     equal(run(trainer(tmp_path / "k", traces=traces)), expected)
 
 
-@pytest.mark.slow  # this or the mesh of GRIDS once stood still in parallel workers
 def test_what_cannot_be_exported_trains_all_the_same(tmp_path):
-    def seen(x):
-        same = jax.ShapeDtypeStruct(x.shape, x.dtype)
-        return jax.pure_callback(np.asarray, same, x) if x.shape == (6,) else x
+    def host(x):
+        return jax.pure_callback(np.asarray, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    def seen(x):  # never called: on two busy cores a call may wait for the thread that it holds
+        return jax.lax.cond(x[0] > 1e9, host, lambda x: x, x) if x.shape == (6,) else x
 
     equal(run(trainer(tmp_path / "k", wrap=seen)), run(trainer()))
     assert [path.name for path in tmp_path.iterdir()] == ["k.state"]
