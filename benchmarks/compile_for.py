@@ -129,6 +129,7 @@ def describe(case: Case, what: str, on: Machine, grid: jax.sharding.Mesh, args) 
     text, memory, cost = program.as_text(), program.memory_analysis(), program.cost_analysis() or {}
     if args.text:
         name = f"{case.name}-{what}-{args.topology}-{args.fsdp}.txt".replace(":", "-")
+        Path(args.text).mkdir(parents=True, exist_ok=True)
         Path(args.text, name).write_text(text)
     found = collectives(text, grid.size)
     flops = traced_flops(case)[what == "inference"] / grid.size

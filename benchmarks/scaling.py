@@ -30,7 +30,10 @@ MACHINES = {
     "512 x H200, 64 nodes (400 Gb/s a GPU)": (512, 445.0, 50.0),
     "256 x TPU v5e, one slice (ICI)": (256, 89.0, 100.0),
 }
-PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+WAITING = (  # devices in one order of operations, or they can wait for each other for ever
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false "
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+)
 HIDDEN = 0.5  # part of the communication behind the backward pass: half of a step is behind it
 
 
@@ -61,7 +64,7 @@ def launch(args: argparse.Namespace, *, batch: int, devices: int, processes: int
     command = [sys.executable, __file__, "--worker", "--network", args.network, "--batch",
                str(batch), "--rounds", str(args.rounds), "--fsdp", str(args.fsdp)]  # fmt: skip
     command += ["--full"] if args.full else []
-    options = f"--xla_force_host_platform_device_count={devices // processes} {PATIENCE}"
+    options = f"--xla_force_host_platform_device_count={devices // processes} {WAITING}"
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": options}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -8,12 +8,14 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in flags:
-    # simulated devices wait for each other, 40 s by default: too short on a busy machine
-    patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
-    devices = "--xla_force_host_platform_device_count=8"
-    os.environ["XLA_FLAGS"] = f"{flags} {devices} {patience}".strip()
-# XLA's threads, by default as many as cores: eight devices that wait for each other in a collective
-# operation would hold all of two cores' threads, rarely for ever
+    flags += " --xla_force_host_platform_device_count=8"
+    # Simulated devices start operations that do not depend on each other in any order, unless told
+    # not to; two of them, each in a collective operation where the other is not, wait for ever.
+    flags += " --xla_cpu_enable_concurrency_optimized_scheduler=false"
+    # and 40 s is too short a wait on a busy machine
+    flags += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
+    os.environ["XLA_FLAGS"] = flags.strip()
+# XLA's threads, by default as many as cores, which eight waiting devices would hold
 os.environ.setdefault("NPROC", "16")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hsisr_jax" / "xla-tests"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
