@@ -14,12 +14,14 @@ from hsisr_jax.errors import UserError
 
 NETWORK = r"gloo|nccl|connection (reset|closed|refused)|heartbeat|coordination service"
 HEARTBEAT = 60  # seconds of silence after which a process counts as lost
+ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler"
 
 
 def join(coordinator: str | None, processes: int | None, index: int | None) -> None:
     """Connects to the other processes: by flags, or as the launcher announces them; else alone."""
     given = (coordinator, processes, index)
     if all(x is None for x in given):
+        _keep_one_order(announced() or "host_platform_device_count" in _flags())
         if announced():
             _initialize()
         return
@@ -30,7 +32,21 @@ def join(coordinator: str | None, processes: int | None, index: int | None) -> N
         raise UserError(f"--coordinator={coordinator}: give host:port of the first process")
     if processes is not None and index is not None and not 0 <= index < processes:
         raise UserError(f"--process_id={index}: use 0 to {processes - 1} of --num_processes")
+    _keep_one_order(True)
     _initialize(coordinator_address=coordinator, num_processes=processes, process_id=index)
+
+
+def _keep_one_order(several_devices: bool) -> None:
+    """Makes CPUs begin operations in the same order: else two may wait for each other for ever.
+
+    Each in a collective operation where the other is not. XLA reads its flags after this.
+    """
+    if several_devices and jax.config.jax_platforms == "cpu" and ORDER not in _flags():
+        os.environ["XLA_FLAGS"] = f"{_flags()} {ORDER}=false".strip()
+
+
+def _flags() -> str:
+    return os.environ.get("XLA_FLAGS", "")
 
 
 def announced() -> bool:

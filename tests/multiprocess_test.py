@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -182,3 +183,28 @@ def test_launchers_are_recognised(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cluster.announced() is expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "platform", "expected"),
+    [
+        ("", "cpu", ""),
+        ("--xla_force_host_platform_device_count=4", "cuda", "4"),
+        ("--xla_force_host_platform_device_count=4", "cpu", f"4 {cluster.ORDER}=false"),
+        (
+            f"{cluster.ORDER}=true --xla_force_host_platform_device_count=4",
+            "cpu",
+            f"{cluster.ORDER}=true --xla_force_host_platform_device_count=4",
+        ),
+    ],
+)
+def test_several_cpu_devices_keep_one_order(monkeypatch, flags, platform, expected):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    before = jax.config.jax_platforms
+    jax.config.update("jax_platforms", platform)
+    try:
+        cluster.join(None, None, None)
+    finally:
+        jax.config.update("jax_platforms", before)
+    assert os.environ["XLA_FLAGS"].endswith(expected)
+    assert (cluster.ORDER in os.environ["XLA_FLAGS"]) == (cluster.ORDER in expected)
