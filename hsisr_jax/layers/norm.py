@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
             factor = scale * jax.lax.rsqrt(var + self.epsilon)
             return ((x.astype(jnp.float32) - mean) * factor + bias).astype(x.dtype)
         groups = 1 if self.is_initializing() else self.groups
-        if x.shape[0] % groups:
+        if groups < 1 or x.shape[0] % groups:
             raise UserError(
                 f"a batch of {x.shape[0]} cannot be normalised in {groups} equal parts: "
                 "change batch_size or model.norm_groups"

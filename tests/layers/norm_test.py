@@ -87,10 +87,11 @@ def test_evaluation_takes_the_running_statistics():
     np.testing.assert_allclose(y, (x - 0.5) / np.sqrt(1 + EPSILON) * scale + bias, atol=1e-5)
 
 
-def test_parts_are_equal():
+@pytest.mark.parametrize("groups", [0, 3])
+def test_parts_are_equal(groups):
     x, _ = made_up()
-    with pytest.raises(UserError, match="batch of 8 .* 3 equal parts.*norm_groups"):
-        BatchNorm(groups=3).apply(variables(), x, train=True, mutable=["batch_stats"])
+    with pytest.raises(UserError, match=f"batch of 8 .* {groups} equal parts.*norm_groups"):
+        BatchNorm(groups=groups).apply(variables(), x, train=True, mutable=["batch_stats"])
 
 
 @pytest.mark.parametrize(("groups", "sums"), [(1, 2), (8, 0)])
