@@ -21,8 +21,9 @@ def join(coordinator: str | None, processes: int | None, index: int | None) -> N
     """Connects to the other processes: by flags, or as the launcher announces them; else alone."""
     given = (coordinator, processes, index)
     if all(x is None for x in given):
-        _keep_one_order(announced() or "host_platform_device_count" in _flags())
-        if announced():
+        started = announced()
+        _keep_one_order(started or "host_platform_device_count" in _flags())
+        if started:
             _initialize()
         return
     if any(x is None for x in given):

@@ -39,7 +39,6 @@ def test_equals_the_published_code(path):
     parity.run_case(path, loss_of(path), terms=TERMS, intermediates=SOWN, trained=trained)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", cases(f"{UNSTEADY}.npz"))
 def test_equals_the_published_steps_without_rounding(path):
     parity.run_in_float64(path, loss_of(path), trained=1e-5)

@@ -128,11 +128,9 @@ def test_a_damaged_entry_is_made_anew(tmp_path, name, harm):
 
 
 def test_what_cannot_be_exported_trains_all_the_same(tmp_path):
-    def host(x):
-        return jax.pure_callback(np.asarray, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
-
-    def seen(x):  # never called: on two busy cores a call may wait for the thread that it holds
-        return jax.lax.cond(x[0] > 1e9, host, lambda x: x, x) if x.shape == (6,) else x
+    def seen(x):
+        same = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(np.asarray, same, x) if x.shape == (6,) else x
 
     equal(run(trainer(tmp_path / "k", wrap=seen)), run(trainer()))
     assert [path.name for path in tmp_path.iterdir()] == ["k.state"]
