@@ -149,7 +149,8 @@ class GraphAttentionLayer(nn.Module):
         wide = kernel.transpose(1, 0, 2).reshape(x.shape[-1], -1)  # c k*d: one product for all
         h = linear(x, wide).reshape(*x.shape[:2], self.heads, -1).transpose(0, 2, 1, 3)  # b k n d
         a = a.reshape(self.heads, 2, self.features)
-        halves = jnp.einsum("bknd,ksd->sbkn", h, a, preferred_element_type=jnp.float32)
+        a = jnp.einsum("kcd,ksd->csk", kernel, a)  # a @ (x @ kernel) = x @ (kernel @ a), far less
+        halves = jnp.einsum("bnc,csk->sbkn", x, a, preferred_element_type=jnp.float32)
         return choose(self.graph)(h, halves[0], halves[1], edges, bias)
 
 
