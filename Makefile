@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+# How far LLVM optimises what `make test` compiles for the CPU: most of its time would go there, for
+# programs that run once. LEVEL=3 is what users run, and what test-slow and CI's newer Python take.
+LEVEL ?= 0
 BIN = $(VENV)/bin
 
 .PHONY: quickstart test test-slow lint types wheel lock clean
@@ -11,7 +14,8 @@ quickstart: $(VENV)/.ready
 	$(BIN)/python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=$(LEVEL)" \
+	  $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)

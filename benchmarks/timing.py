@@ -1,10 +1,11 @@
 """Several forms of one thing timed in turn: what the benchmarks of this folder share.
 
 A busy machine slows whatever runs at the moment. So each round runs every form, twice in a row, of
-which the second counts, and a ratio is the median over rounds of the ratios within a round; beside it stands the ratio of the least times,
-which is the better one under load. Above 1 is faster than the first form. Where other work takes
-most of the machine, the ratio of processor seconds (of all threads, the least of the rounds) says
-more than both; it leaves out how well a form uses several cores.
+which the second counts, and a ratio is the median over rounds of the ratios within a round; beside
+it stands the ratio of the least times, which is the better one under load. Above 1 is faster than
+the first form. Where other work takes most of the machine, the ratio of processor seconds (of all
+threads, the least of the rounds) says more than both; it leaves out how well a form uses several
+cores.
 """
 
 import argparse

@@ -18,6 +18,13 @@ OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator
 CONFIG_ERRORS = (AttributeError, ArithmeticError, ImportError, LookupError, NameError, OSError,
                  SyntaxError, TypeError, ValueError)  # fmt: skip
 MODES = ("train", "eval", "predict", "prepare", "export")
+USAGE = """\
+usage: python main.py --config=FILE[:ARGUMENT] --workdir=FOLDER [--config.KEY=VALUE ...]
+       python main.py --mode=eval --workdir=FOLDER [--input=SCENE --reference=SCENE]
+       python main.py --mode=predict --workdir=FOLDER --input=SCENE --output=FILE
+       python main.py --mode=export --workdir=FOLDER --output=FILE
+       python main.py --mode=prepare --config=FILE [--manual_dir=FOLDER]
+With a config beside --help, its keys and values are listed too."""
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -69,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
     path = _find_config(argv)
     try:
+        if {"--help", "-h"} & set(argv[1:]):
+            return _help(path)
         rest = FLAGS(list(argv))
         config = FLAGS.config
         _check_keys(argv, path)
@@ -83,6 +92,13 @@ def main(argv: Sequence[str]) -> int:
     from hsisr_jax import modes  # JAX starts here, after the flags are known to be good
 
     return modes.call(FLAGS.mode, config, FLAGS)
+
+
+def _help(path: str | None) -> int:
+    print(USAGE, FLAGS.module_help(__name__).replace("hsisr_jax.cli:", "flags:"), sep="\n")
+    if path:
+        print(f"{path}:", FLAGS["config"].parser.parse(path), sep="\n")
+    return 0
 
 
 def _explain(error: Exception) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from command import hsisr
 
+from hsisr_jax.cli import MODES
+
 ROOT = Path(__file__).parents[1]
 QUICK = f"--config={ROOT}/configs/quickstart.py"
 SCENE = f"--config={ROOT}/configs/scene.py"
@@ -225,6 +227,17 @@ def test_a_file_where_the_workdir_should_be(tmp_path):
     (tmp_path / "file").write_text("mine")
     fails(QUICK, f"--workdir={tmp_path / 'file'}", words=["cannot write", "file"])
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_help_lists_modes_flags_and_a_config_s_keys(tmp_path):
+    code, out, err = hsisr("--help")
+    assert (code, err) == (0, "")
+    for word in (*(f"--mode={mode}" for mode in MODES if mode != "train"), "--workdir", "--tile:"):
+        assert word in out
+    assert "batch_size" not in out
+    code, out, _ = hsisr(f"{QUICK}:smoke", "--help")
+    assert code == 0 and "batch_size: 8" in out
+    fails(f"{QUICK}:x3", "-h", words="x2, x4, x8 or smoke")
 
 
 def test_the_real_command_says_one_line(tmp_path):

@@ -16,6 +16,7 @@ from hsisr_jax import mesh as meshes
 from hsisr_jax.data.batches import Draw, Recipe, draw, draw_on_host
 from hsisr_jax.data.host import prefetch
 from hsisr_jax.data.sampler import Patches
+from hsisr_jax.ops.platforms import platform
 from hsisr_jax.training import state as states
 from hsisr_jax.training.programs import Kept
 from hsisr_jax.training.state import TrainState
@@ -89,7 +90,10 @@ class Trainer:
         """The state at step 0, created where it will stay."""
         if self._first:
             return jax.device_put(self._first, self.shardings)
-        state = jax.jit(self._creation, out_shardings=self.shardings)(self._key)
+        # it runs once: a CPU takes ten seconds to optimise what then takes ten milliseconds
+        quickly = {"xla_backend_optimization_level": 0} if platform() == "cpu" else None
+        create = jax.jit(self._creation, out_shardings=self.shardings, compiler_options=quickly)
+        state = create(self._key)
         self.kept.keep(state)
         return state
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import workdirs
+from parity import made_up_variables
 
 from hsisr_jax import models, predict, resize
 from hsisr_jax.data.normalise import Normaliser
@@ -77,7 +78,7 @@ def test_a_corrected_base_is_exported_for_any_size(tmp_path):
         base_projection=2, base_radius=1, degradation={"name": "bicubic"},
     )  # fmt: skip
     example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
-    variables = jax.jit(lambda key: card.module().init(key, example))(jax.random.key(0))
+    variables = made_up_variables(card.module(), example)
     variables["params"][FILTERS] = np.random.default_rng(1).normal(size=(9, 4))
     facts = export.write(tmp_path / "m.stablehlo", card, variables)
     assert facts["free"] == "any batch and size"
@@ -93,8 +94,7 @@ def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
     domains = [{"wavelengths": None, "normaliser": {}}]
     card = trained.Trained(network, bands=6, domains=domains, tile=8)
     example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
-    init = jax.jit(lambda key: card.module().init(key, example, train=False))
-    variables = init(jax.random.key(0))
+    variables = made_up_variables(card.module(), example)
     facts = export.write(tmp_path / "m.stablehlo", card, variables)
     assert facts["free"] == "any batch" and facts["input"].startswith("float32[b,8,8,6]")
     exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
@@ -108,7 +108,7 @@ def test_what_is_exported_does_not_take_a_cpus_forms():
     network = {"name": "snlsr", "bands": 4, "scale": 2, "features": 8, "materials": 4}
     card = trained.Trained(network, bands=4, domains=[{"wavelengths": None, "normaliser": {}}])
     example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
-    variables = jax.jit(lambda key: card.module().init(key, example))(jax.random.key(0))
+    variables = made_up_variables(card.module(), example)
     exported, free = export.export(card, variables)
     assert exported.platforms == export.PLATFORMS and free == "any batch"
     reductions = [x for x in exported.mlir_module().splitlines() if "stablehlo.reduce(" in x]
