@@ -102,7 +102,7 @@ MODES: dict[str, Callable] = {
 
 def _needed(config: ConfigDict | None, options: flags.FlagValues) -> ConfigDict:
     if config is None:
-        raise UserError("give a config: --config=configs/quickstart.py")
+        raise UserError("give a config: --config=configs/quickstart.py (--help lists everything)")
     return config
 
 

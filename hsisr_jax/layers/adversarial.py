@@ -16,6 +16,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.initializers import torch_uniform
 from hsisr_jax.layers.norm import BatchNorm
+from hsisr_jax.ops.largest import largest
 
 DROPOUT = 0.2
 
@@ -121,7 +122,7 @@ def _halve(x: jax.Array) -> jax.Array:
     """The largest of each 2 x 2 pixels; an odd last row or column is left out."""
     b, h, w, d = x.shape
     x = x[:, : h // 2 * 2, : w // 2 * 2]
-    return x.reshape(b, h // 2, 2, w // 2, 2, d).max((2, 4))
+    return largest(x.reshape(b, h // 2, 2, w // 2, 2, d), (2, 4))
 
 
 DISCRIMINATORS = {

@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Conv, Dense
+from hsisr_jax.ops.largest import largest
 from hsisr_jax.resize import interpolate
 
 POOL, POOL_STRIDE = 7, 3
@@ -53,10 +54,10 @@ class ConvolutionalBlockAttention(nn.Module):
         d = x.shape[-1]
         squeeze = Dense(d // self.reduction, use_bias=False, name="squeeze")
         excite = Dense(d, use_bias=False, name="excite")
-        pooled = jnp.stack([_mean(x, (1, 2)), x.max((1, 2))], axis=1)  # b 2 d
+        pooled = jnp.stack([_mean(x, (1, 2)), largest(x, (1, 2))], axis=1)  # b 2 d
         weight = nn.sigmoid(excite(nn.relu(squeeze(pooled))).sum(1))
         x = x * weight[:, None, None]
-        views = jnp.stack([_mean(x, -1), x.max(-1)], axis=-1)  # b h w 2
+        views = jnp.stack([_mean(x, -1), largest(x, -1)], axis=-1)  # b h w 2
         mask = Conv(1, kernel_size=7, mode="reflect", use_bias=False, name="mask")(views)
         return x * nn.sigmoid(mask)
 
