@@ -118,7 +118,8 @@ def run_in_float64(path, loss: Callable, *, trained: float) -> None:
         module, batch = create(case.config), read_batch(case)
         variables = _float64(port.from_torch(module, case.group("param"), batch))
         batch = _float64(batch)
-        step = jax.jit(make_step(module, loss, variables, batch))
+        quickly = {"xla_backend_optimization_level": 0}  # LLVM can take minutes over float64
+        step = jax.jit(make_step(module, loss, variables, batch), compiler_options=quickly)
         inputs = _floating_inputs(case, batch)
         check_trajectory(case, module, step, variables["params"], inputs, trained)
 
