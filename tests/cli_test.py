@@ -229,7 +229,7 @@ def test_a_file_where_the_workdir_should_be(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_help_lists_modes_flags_and_a_config_s_keys(tmp_path):
+def test_help_lists_modes_flags_and_a_config_s_keys():
     code, out, err = hsisr("--help")
     assert (code, err) == (0, "")
     for word in (*(f"--mode={mode}" for mode in MODES if mode != "train"), "--workdir", "--tile:"):

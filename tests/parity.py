@@ -8,6 +8,7 @@ ten Adam steps, and that the weights come back unchanged, with the golden README
 
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 
 import jax
@@ -44,6 +45,8 @@ KEYWORDS = {
     "n_rcam": "rcams",
     "img_size": "image_size",
 }
+# Compiles faster, for programs that run once or twice.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 NOT_OURS = ("hsi_width", "hsi_height", "weight_spectral_loss", "pretrain", "part_loss_alpha")
 
 
@@ -118,8 +121,7 @@ def run_in_float64(path, loss: Callable, *, trained: float) -> None:
         module, batch = create(case.config), read_batch(case)
         variables = _float64(port.from_torch(module, case.group("param"), batch))
         batch = _float64(batch)
-        quickly = {"xla_backend_optimization_level": 0}  # LLVM can take minutes over float64
-        step = jax.jit(make_step(module, loss, variables, batch), compiler_options=quickly)
+        step = quick_jit(make_step(module, loss, variables, batch))
         inputs = _floating_inputs(case, batch)
         check_trajectory(case, module, step, variables["params"], inputs, trained)
 

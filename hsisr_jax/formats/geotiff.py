@@ -84,8 +84,7 @@ class GeoTiffReader(SceneReader):
             self.bands = first.count
             self.meta = _meta(path, first)
         self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
-        if self.pages:
-            self.bands = len(self.pages)
+        self.bands = len(self.pages) or self.bands
         self.meta = _beside(path, self.meta, self.bands)
 
     def _check(self, dataset: Any, pages: int) -> None:

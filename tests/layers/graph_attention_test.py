@@ -1,18 +1,16 @@
 """Both implementations of graph attention, against each other and against a plain loop."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parity import quick_jit as jit
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.graph_attention import GAT, GraphAttentionLayer, MultiAdjacency, choose
 from hsisr_jax.ops import graphs
 
 B, N, C, D = 2, 9, 5, 4
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles faster
 
 
 def made(seed=0):

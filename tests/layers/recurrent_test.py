@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parity import quick_jit as jit
 
 from hsisr_jax.layers import recurrent
 from hsisr_jax.layers.recurrent import BiLSTM2D
 
 FEATURES = 6
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles faster
 SIZES = [(3, 5), (4, 4), (1, 1), (5, 1)]
 
 

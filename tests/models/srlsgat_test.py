@@ -1,7 +1,5 @@
 """SRLSGAT against the published code: golden cases, our own numbers, and its properties."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import parity
 import pytest
 from flax import linen as nn
 from golden import cases
+from parity import quick_jit as jit
 from small_golden import check_small
 
 from hsisr_jax import losses, models, port
@@ -16,7 +15,6 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.models.srlsgat import SpatialUnit
 
 TINY = dict(bands=9, scale=4, features=16, blocks=1, group_size=4, group_overlap=1)  # 0-3 3-6 5-8
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles faster
 
 
 def inputs(bands=9, scale=4, size=(2, 5, 7)):
