@@ -34,9 +34,12 @@ def test_a_network_learns_from_them_alone(folder):
     given = config(folder, "inputs")
     given.data.options = {"height": 192, "width": 192, "bands": 6}
     given.data.patch, given.data.stride, given.ema = 16, 4, 0.0
-    given.model.update({"features": 32, "dense_blocks": 2, "rcams": 2})
+    given.checkpoint_every = 0
+    sspsr = {"name": "sspsr", "features": 16, "blocks": 1, "group_size": 3, "group_overlap": 0}
+    given.model = sspsr
     given.residual = True
     given.optimizer.schedule = {"name": "cosine"}
-    given.optimizer.learning_rate, given.steps, given.batch_size = 3e-3, 400, 8
+    given.optimizer.learning_rate, given.steps, given.batch_size = 3e-3, 300, 8
     found = train_and_evaluate(given, folder / "run")
-    assert found["test"]["MPSNR"] > found["bicubic"]["MPSNR"] + 0.1
+    # Five seeds gain 0.75 to 0.97 dB.
+    assert found["test"]["MPSNR"] > found["bicubic"]["MPSNR"] + 0.3
