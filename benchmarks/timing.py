@@ -37,15 +37,15 @@ class Times(list):
         self.cpu: list[float] = []
 
 
-def interleaved(forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, Times]:
-    """Seconds of every form in every round, after `warm` rounds that do not count."""
+def interleaved(forms: Forms, rounds: int) -> dict[str, Times]:
+    """Seconds of every form in every round, after one that does not count."""
     seconds = {name: Times() for name in forms}
-    for turn in range(warm + rounds):
+    for counts in [False] + [True] * rounds:
         for name, run in forms.items():
             run()  # another form has used the caches and given memory back: steps repeat themselves
             began, worked = time.perf_counter(), time.process_time()
             run()
-            if turn >= warm:
+            if counts:
                 seconds[name].append(time.perf_counter() - began)
                 seconds[name].cpu.append(time.process_time() - worked)
     return seconds
@@ -71,9 +71,9 @@ def summary(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
     return rows
 
 
-def compare(case: str, forms: Forms, rounds: int, *, warm: int = 1) -> dict[str, dict]:
+def compare(case: str, forms: Forms, rounds: int) -> dict[str, dict]:
     """Times the forms, prints a line for each, and returns their numbers."""
-    rows = summary(interleaved(forms, rounds, warm=warm))
+    rows = summary(interleaved(forms, rounds))
     for name, row in rows.items():
         print(
             f"{case:24} {name:18} {1e3 * row['median']:9.1f} ms (least {1e3 * row['least']:9.1f}, "
