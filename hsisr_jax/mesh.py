@@ -50,6 +50,13 @@ def batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH)
 
 
+def whole(x: jax.Array) -> np.ndarray:
+    """The values of an array that may be cut over processes; all of them must ask for it."""
+    if not x.is_fully_addressable:
+        x = jax.jit(lambda x: x, out_shardings=NamedSharding(x.sharding.mesh, P()))(x)
+    return np.asarray(x)
+
+
 def parameter(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """The largest axis that divides over `fsdp`; small arrays stay whole."""
     size = mesh.shape[FSDP]

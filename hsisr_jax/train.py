@@ -73,7 +73,6 @@ class Run:
         self.protocol = setup.protocol(config, self.data)
         self.patching = {"patch": config.data.patch, "stride": config.data.stride}
         self.validation = self.data.validation_scenes(config.scale, **self.patching)
-        self.apply = forward(self.module)
         self.sign = 1 if metrics.higher_is_better(config.select_metric) else -1
         self.seconds = 0.0
 
@@ -97,13 +96,15 @@ class Run:
         epoch = patches.per_epoch(config.data.augment) / config.batch_size
         self.steps = config.steps or math.ceil(config.epochs * epoch)
         txs, self.rates = optimizers.build_all(config.optimizer.to_dict(), self.steps, epoch)
+        grid = mesh.make(**config.mesh)
+        self.apply = forward(self.module, grid)
         self.trainer = Trainer(
             module=self.module,
             step=setup.step(config, self.module, txs, self.steps),
             optimizers=txs,
             recipe=self.recipe,
             patches=patches,
-            mesh=mesh.make(**config.mesh),
+            mesh=grid,
             seed=config.seed,
             batch_size=config.batch_size,
             augment=config.data.augment,
@@ -331,11 +332,12 @@ class Run:
     def conclude(self, state: TrainState, folder: Workdir) -> dict:
         """Tests, writes what the workdir shall hold, and says it."""
         results, evaluation = self.test(state)
+        adaptation = self.adaptation(state)
         if jax.process_index() == 0:
             folder.write_json("metrics.json", results)
             write_text(folder.path / "metrics.csv", evaluation.to_csv())
             evaluation.save_kept(folder.path / "eval")
-            if adaptation := self.adaptation(state):
+            if adaptation:
                 np.savez_compressed(folder.path / "eval" / "domains.npz", **adaptation)
             page = report.write([folder.path], folder.path / "report" / "index.html")
             print(f"{table(evaluation)}\nreport: {page}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+from hsisr_jax import mesh
 from hsisr_jax.data.batches import Recipe, of_image
 from hsisr_jax.data.scenes import Scene
 
@@ -35,15 +36,14 @@ def describe(
     first = seen[domains[0]][0]
     if "abundance" not in jax.eval_shape(apply, dict(after), first):
         return {}
+    endmembers = mesh.whole(after["params"]["endmembers"]["kernel"])
     rng = np.random.default_rng(0)
     found: dict[str, list] = {"features": [], "domain": [], "features_before": []}
     spectra = []
     for domain in domains:
         abundance = _abundances(apply, after, seen[domain])
         pixels = np.concatenate([_rows(batch["lr"]) for batch in seen[domain]])
-        spectra.append(
-            fitted(np.asarray(after["params"]["endmembers"]["kernel"]), abundance, pixels)
-        )
+        spectra.append(fitted(endmembers, abundance, pixels))
         picked = rng.permutation(len(abundance))[:PIXELS]
         found["features"].append(abundance[picked])
         found["domain"].append(np.full(len(picked), domain, np.int32))

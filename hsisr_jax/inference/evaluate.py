@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from hsisr_jax import metrics
 from hsisr_jax.data.batches import Recipe, of_image
@@ -17,6 +18,7 @@ from hsisr_jax.data.scenes import Scene
 from hsisr_jax.inference.ensemble import over_symmetries
 from hsisr_jax.inference.projection import back_project
 from hsisr_jax.inference.tiles import in_tiles
+from hsisr_jax.mesh import replicated
 
 INPUTS = ("lr", "lms", "msi")  # what a network may read
 
@@ -92,14 +94,16 @@ class Evaluation:
             np.savez_compressed(folder / f"{safe}.npz", **cubes)
 
 
-def forward(module: nn.Module) -> Callable:
-    """The compiled network: `(variables, inputs) -> out`."""
+def forward(module: nn.Module, grid: Mesh | None = None) -> Callable:
+    """The compiled network: `(variables, inputs) -> out`.
 
-    @jax.jit
+    With variables on a mesh of several processes, each of them has the whole output.
+    """
+
     def apply(variables: dict, inputs: dict) -> dict:
         return module.apply(variables, inputs, train=False)
 
-    return apply
+    return jax.jit(apply, out_shardings=grid and replicated(grid))
 
 
 def super_resolve(

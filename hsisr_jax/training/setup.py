@@ -68,6 +68,10 @@ def backend(config: ConfigDict) -> None:
         jax.config.update("jax_compilation_cache_dir", str(CACHE))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+        # what XLA stores for CPUs forgets in which order collective operations begin: processes
+        # with parameters cut over them then wait for each other for ever
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def model(config: ConfigDict, data: Dataset) -> nn.Module:
