@@ -54,7 +54,7 @@ class Reconstruction(nn.Module):
 
     bands: int
     scale: int
-    upsampler: str
+    upsampler: str | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -93,7 +93,7 @@ class SRFormer(nn.Module):
     qkv_bias: bool = True
     patch_norm: bool = True
     ape: bool = False
-    upsampler: str = "pixelshuffle"
+    upsampler: str | None = "pixelshuffle"  # None: the original's word for ""
     resi_connection: str = "1conv"
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
@@ -168,13 +168,13 @@ class SRFormer(nn.Module):
     def _check(self, lr: jax.Array) -> None:
         if lr.shape[-1] != self.bands:
             raise UserError(f"srformer is made for {self.bands} bands; the cube has {lr.shape[-1]}")
-        if self.upsampler not in UPSAMPLERS:
+        if (self.upsampler or "") not in UPSAMPLERS:
             raise UserError(f"unknown upsampler {self.upsampler!r}: known are {UPSAMPLERS}")
         if self.resi_connection not in CONNECTIONS:
             raise UserError(
                 f"unknown resi_connection {self.resi_connection!r}: known are {CONNECTIONS}"
             )
-        only = {"nearest+conv": 4, "": 1}.get(self.upsampler, self.scale)
+        only = {"nearest+conv": 4, "": 1}.get(self.upsampler or "", self.scale)
         if self.scale != only:
             raise UserError(f"upsampler {self.upsampler!r} gives scale {only}, not {self.scale}")
         if self.window_size % 2 or self.embed_dim % 4:

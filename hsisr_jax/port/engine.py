@@ -122,12 +122,11 @@ def convert_in(entries: Iterable[Entry], state: Mapping[str, np.ndarray], shapes
     for entry in entries:
         if entry.key not in left:
             raise UserError(f"the weights lack {entry.key!r} (for {entry.path})")
-        array = entry.layout.ours(left.pop(entry.key))
+        array = left.pop(entry.key)
+        _check(entry, array, expected.get(entry.path))
         if entry.path in expected:
-            _check(entry, array, expected[entry.path])
+            array = entry.layout.ours(array)
             array = array.astype(np.float32) if array.dtype.kind == "f" else array
-        elif entry.default is None:
-            raise UserError(f"this network has no {entry.path} for {entry.key!r}: other options?")
         found.setdefault(entry.path, []).append(array)
         stacks |= {entry.path} if entry.index is not None else set()
     if left:
@@ -151,6 +150,8 @@ def convert_out(entries: Iterable[Entry], variables: Mapping) -> State:
     for entry in entries:
         if entry.path in flat:
             array = flat[entry.path] if entry.index is None else flat[entry.path][entry.index]
+            if entry.default is not None:  # a counter that went through jit is int32
+                array = array.astype(entry.default.dtype)
             state[entry.key] = np.array(entry.layout.theirs(array), order="C")
             used.add(entry.path)
         elif entry.default is not None and "batch_stats" in variables:
@@ -163,23 +164,32 @@ def convert_out(entries: Iterable[Entry], variables: Mapping) -> State:
 
 
 def strip_prefix(state: Mapping[str, np.ndarray], prefixes: Iterable[str]) -> State:
-    """Removes a wrapper's name from every key, when every key carries it."""
+    """Removes a wrapper's name from the keys; one without it is then left over, and named."""
+    found = dict(state)
     for prefix in prefixes:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return dict(state)
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+    if len(found) < len(state):
+        raise UserError(f"arrays are there with and without a prefix of {', '.join(prefixes)}")
+    return found
 
 
 def add_prefix(state: Mapping[str, np.ndarray], prefix: str) -> State:
     return {prefix + key: value for key, value in state.items()}
 
 
-def _check(entry: Entry, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    needed = shape if entry.index is None else shape[1:]
+def _check(entry: Entry, array: np.ndarray, ours: tuple[int, ...] | None) -> None:
+    """The shape in the original's layout, since ours may not be made of one of another rank."""
+    if ours is not None:
+        shape = ours if entry.index is None else ours[1:]
+        needed = entry.layout.theirs(np.broadcast_to(np.float32(0), shape)).shape
+    elif entry.default is not None:
+        needed = entry.default.shape
+    else:
+        raise UserError(f"this network has no {entry.path} for {entry.key!r}: other options?")
     if array.shape != needed:
         raise UserError(
-            f"{entry.key!r} has shape {array.shape} in our layout; {entry.path} needs "
-            f"{needed}: was it trained with other options?"
+            f"{entry.key!r} has shape {array.shape}; {entry.path} needs {needed}: was it trained "
+            "with other options?"
         )
 
 

@@ -123,8 +123,9 @@ def test_dropout_is_active_in_training_only():
         assert np.abs(one - other).max() > 1e-6
 
 
-def test_without_upsampling_the_head_adds_to_the_input():
-    module, batch = build(scale=1, upsampler="", bands=3), cube(5, 7, bands=3)
+@pytest.mark.parametrize("upsampler", ["", None])  # the original says both
+def test_without_upsampling_the_head_adds_to_the_input(upsampler):
+    module, batch = build(scale=1, upsampler=upsampler, bands=3), cube(5, 7, bands=3)
     variables = initialised(module, batch)
     last = variables["params"]["reconstruction"]["conv_last"]
     last = jax.tree.map(jnp.zeros_like, last)

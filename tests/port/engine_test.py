@@ -1,5 +1,7 @@
 """The porting engine: every array used exactly once, layouts inverted exactly, prefixes."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -109,10 +111,29 @@ def test_a_left_over_array_is_named():
         convert_in(TABLE, {**STATE, "extra.weight": np.ones(2), "extra.bias": np.ones(2)}, hollow())
 
 
-def test_an_array_of_another_shape_is_named_with_both_shapes():
-    state = {**STATE, "head.weight": np.ones((5, 7), np.float32)}
-    with pytest.raises(UserError, match=r"'head.weight'.*\(7, 5\).*params/out/kernel.*\(7, 6\)"):
+@pytest.mark.parametrize(
+    ("key", "shape", "path"),
+    [
+        ("head.weight", (5, 7), r"params/out/kernel needs \(6, 7\)"),
+        ("head.weight", (6, 7, 1), r"params/out/kernel needs \(6, 7\)"),
+        ("features.0.weight", (4, 3), r"params/stem/kernel needs \(4, 3, 5, 2\)"),
+        ("se.weight", (2, 3, 3, 3), r"params/squeeze/kernel needs \(2, 3, 1, 1\)"),
+        ("conv1d.weight", (), r"params/band/kernel needs \(4, 3, 5\)"),
+        ("branches.1.fc.weight", (2,), r"params/branch/kernel needs \(2, 3\)"),
+        ("bn.num_batches_tracked", (3,), r"needs \(\)"),
+    ],
+)
+def test_an_array_of_another_shape_is_named_with_both_shapes(key, shape, path):
+    state = {**STATE, key: np.ones(shape, STATE[key].dtype)}
+    given = re.escape(f"{key!r} has shape {shape}; ")
+    with pytest.raises(UserError, match=f"{given}.*{path}"):
         convert_in(TABLE, state, hollow())
+
+
+def test_a_counter_keeps_its_type_through_a_compiled_function():
+    variables = jax.jit(lambda tree: tree)(convert_in(TABLE, STATE, hollow()))
+    counter = convert_out(TABLE, variables)["bn.num_batches_tracked"]
+    assert counter == 7 and counter.dtype == np.int64
 
 
 def test_what_only_one_side_has_is_named():
@@ -142,13 +163,18 @@ def test_long_lists_of_names_are_cut():
         (["module.a", "module.b"], ["a", "b"]),
         (["module.net.a", "module.net.b"], ["a", "b"]),
         (["net.a", "net.b"], ["a", "b"]),
-        (["module.a", "b"], ["module.a", "b"]),  # not a wrapper: some name lacks it
+        (["module.a", "b"], ["a", "b"]),  # b is named as left over, not a
         ([], []),
     ],
 )
-def test_a_prefix_goes_when_every_name_has_it(names, expected):
+def test_a_prefix_goes_from_every_name_that_has_it(names, expected):
     state = strip_prefix({name: np.ones(1) for name in names}, ("module.", "net."))
     assert list(state) == expected
+
+
+def test_a_name_with_and_without_a_prefix_is_refused():
+    with pytest.raises(UserError, match="with and without a prefix of module."):
+        strip_prefix({"module.a": np.ones(1), "a": np.ones(1)}, ("module.",))
 
 
 SMALL = {
@@ -174,6 +200,8 @@ def test_wrappers_of_the_published_networks(name, stored, wrapper):
         for path, value in flatten_dict(variables).items():
             np.testing.assert_array_equal(flatten_dict(found)[path], value)
         assert list(port.to_torch(module, found)) == list(state)
+    with pytest.raises(UserError, match=r"no place for: \S*foo.bar$"):
+        port.from_torch(module, {**state, "foo.bar": np.ones(1)}, batch)
 
 
 def test_a_module_without_an_original_is_refused():
