@@ -5,18 +5,16 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from hsisr_jax import arguments
 from hsisr_jax.errors import UserError
 
 OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
         "optimizer.discriminator", "data.options", "data.degradation", "data.augmentations",
         "adversarial")  # fmt: skip
-CONFIG_ERRORS = (AttributeError, ArithmeticError, ImportError, LookupError, NameError, OSError,
-                 SyntaxError, TypeError, ValueError)  # fmt: skip
 MODES = ("train", "eval", "predict", "prepare", "export")
 USAGE = """\
 usage: python main.py --config=FILE[:ARGUMENT] --workdir=FOLDER [--config.KEY=VALUE ...]
@@ -74,41 +72,12 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
-    path = _find_config(argv)
-    try:
-        if {"--help", "-h"} & set(argv[1:]):
-            return _help(path)
-        rest = FLAGS(list(argv))
-        config = FLAGS.config
-        _check_keys(argv, path)
-    except flags.Error as error:
-        return _fail(_explain(error))
-    except CONFIG_ERRORS as error:
-        return _fail(f"{path}: {_explain(error)}")
-    if rest[1:]:
-        return _fail(f"unexpected argument {rest[1]!r}: options begin with --")
+    _check_keys(argv, arguments.parse(argv, FLAGS, USAGE))
     if FLAGS.mode not in MODES:
         return _fail(f"unknown --mode={FLAGS.mode}: use {', '.join(MODES)}")
     from hsisr_jax import modes  # JAX starts here, after the flags are known to be good
 
-    return modes.call(FLAGS.mode, config, FLAGS)
-
-
-def _help(path: str | None) -> int:
-    print(USAGE, FLAGS.module_help(__name__).replace("hsisr_jax.cli:", "flags:"), sep="\n")
-    if path:
-        print(f"{path}:", FLAGS["config"].parser.parse(path), sep="\n")
-    return 0
-
-
-def _explain(error: Exception) -> str:
-    """What ml_collections and absl say, in one line."""
-    text = " ".join(str(error.args[0] if error.args else error).split())
-    if "Traceback" in text:  # an error inside a config file: its last line says what
-        text = re.split(r"\b\w*(?:Error|Exception): ", text)[-1]
-    if unknown := re.fullmatch(r"'(\w+)' Did you mean \"(\w+)\".*", text):
-        return f"the config has no key {unknown[1]!r}: did you mean {unknown[2]!r}?"
-    return text or type(error).__name__
+    return modes.call(FLAGS.mode, FLAGS.config, FLAGS)
 
 
 def _check_keys(argv: Sequence[str], path: str | None) -> None:
@@ -135,19 +104,6 @@ def _unknown_key(name: str, part: str, section: object) -> str:
     close = difflib.get_close_matches(part, known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
     return f"--{name}: the config has no key {part!r}: {hint}"
-
-
-def _find_config(argv: Sequence[str]) -> str | None:
-    """The config's path and argument; `from configs import common` works from any folder."""
-    found = None
-    for argument in argv:
-        name, _, value = argument.lstrip("-").partition("=")
-        if name == "config" and value:
-            path, found = Path(value.split(":")[0]), value
-            if not path.is_file():
-                raise UserError(f"there is no config file {path}")
-            sys.path.append(str(path.resolve().parent.parent))
-    return found
 
 
 def _fail(text: str) -> int:

@@ -19,7 +19,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from hsisr_jax import train
+from hsisr_jax import arguments, train
 from hsisr_jax.checkpoints import write_text
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import cost, trained
@@ -27,6 +27,8 @@ from hsisr_jax.report import board
 from hsisr_jax.report.board import BASELINES, Row
 from hsisr_jax.training.stopping import Interrupted
 from hsisr_jax.training.workdir import as_dict, differences, read_config
+
+USAGE = "usage: python -m hsisr_jax.leaderboard --config=FILE[:ARGUMENT] --workdir=FOLDER"
 
 
 def run(config: ConfigDict | Mapping, workdir: str | Path) -> list[Row]:
@@ -186,23 +188,11 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "a leaderboard config", flag_values=values)
     flags.DEFINE_string("workdir", None, "the folder of the board", flag_values=values)
-    for argument in argv:  # configs import each other from the folder above theirs
-        if argument.startswith("--config="):
-            path = Path(argument.removeprefix("--config=").split(":")[0])
-            sys.path.append(str(path.resolve().parent.parent))
-    try:
-        rest = values(list(argv))
-        runs = getattr(values.config, "runs", None)
-    except OSError as error:
-        raise UserError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
-    if rest[1:] or not values.workdir or not runs:
-        wrong = f"unexpected argument {rest[1]!r}" if rest[1:] else "give a config with runs"
-        raise UserError(
-            f"{wrong if rest[1:] or not runs else '--workdir is missing'}\n"
-            "usage: python -m hsisr_jax.leaderboard --config=FILE --workdir=FOLDER"
-        )
+    arguments.parse(argv, values, USAGE)
+    if not getattr(values.config, "runs", None):
+        raise UserError(f"give a config with runs\n{USAGE}")
+    if not values.workdir:
+        raise UserError(f"--workdir is missing\n{USAGE}")
     return values
 
 

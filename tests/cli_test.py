@@ -40,6 +40,7 @@ def fails(*arguments, words=(), code=2) -> str:
     [
         ([], "--config"),
         (["--config=configs/none.py"], "no config file configs/none.py"),
+        (["--config", "configs/none.py"], "no config file configs/none.py"),
         ([QUICK], "--workdir"),
         ([QUICK, "--mode=fly"], ["unknown --mode=fly", "train, eval, predict"]),
         ([QUICK, "more"], "unexpected argument 'more'"),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hsisr_jax"
 RANKS = {
     0: ("errors", "__init__"),
-    1: ("ops", "resize", "mesh", "cluster", "formats"),
+    1: ("arguments", "ops", "resize", "mesh", "cluster", "formats"),
     2: ("layers", "degrade", "losses", "metrics", "checkpoints", "report"),
     3: ("models", "data", "view"),
     4: ("port", "inference"),

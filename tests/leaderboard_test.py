@@ -115,7 +115,9 @@ def test_lower_is_better_for_angles():
 def test_the_command_tells_mistakes_in_a_line(capsys, monkeypatch, tmp_path):
     for arguments, word in (
         (["--workdir=a"], "give a config"),
-        ([f"--config={tmp_path}/none.py", "--workdir=a"], "none.py"),
+        ([f"--config={tmp_path}/none.py", "--workdir=a"], f"no config file {tmp_path}/none.py"),
+        (["--config", "none.py", "--workdir=a"], "no config file none.py"),
+        (["--workdir=a", "more"], "unexpected argument 'more'"),
         (["--config=configs/leaderboard_jasper.py"], "--workdir is missing"),
     ):
         argv = ["leaderboard", *arguments]
@@ -123,6 +125,16 @@ def test_the_command_tells_mistakes_in_a_line(capsys, monkeypatch, tmp_path):
         assert leaderboard.main(argv) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and word in error
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_the_flags_and_a_config_s_keys(flag, capsys):
+    config = "configs/leaderboard_jasper.py:smoke"
+    for arguments, word in (([], "--workdir: the folder"), ([f"--config={config}"], "seeds: ")):
+        with pytest.raises(SystemExit) as end:
+            leaderboard.main(["leaderboard", flag, *arguments])
+        out, err = capsys.readouterr()
+        assert (end.value.code, err) == (0, "") and out.startswith("usage: ") and word in out
 
 
 def test_the_configs_name_every_network_of_their_comparison():

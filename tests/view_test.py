@@ -76,6 +76,11 @@ def test_command(cube, tmp_path, capsys):
     assert "30 rows × 40 columns × 24 bands" in text and "uint16" in text
     assert view.main([str(tmp_path / "none.hdr")]) == 2
     assert "none.hdr" in capsys.readouterr().err
+    scene = str(tmp_path / "cube.npy")
+    before = (tmp_path / "cube.npy").read_bytes()
+    assert view.main([scene, f"--output={scene}"]) == 2
+    assert "cube.npy exists" in capsys.readouterr().err
+    assert (tmp_path / "cube.npy").read_bytes() == before
 
 
 def test_page_in_a_browser(cube, tmp_path):

@@ -79,7 +79,16 @@ def _freest(card: Trained, variables: dict) -> tuple[jax_export.Exported, str]:
 
 
 def write(path: Path, card: Trained, variables: dict) -> dict:
-    """The artifact, and `<path>.json` that describes it; returns the description."""
+    """The artifact, and `<path>.json` that describes it; returns the description.
+
+    Neither is written over a file that is not of an earlier export.
+    """
+    description = path.with_name(f"{path.name}.json")
+    for file in (path, description):
+        if file.exists() and not file.is_dir() and not _is_description(description):
+            raise UserError(
+                f"{file} exists and is not of an earlier export; give another --output or remove it"
+            )
     exported, free = export(card, variables)
     facts = {
         "network": card.network,
@@ -99,5 +108,13 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
         partial.replace(path)
     except OSError as error:
         raise disk_error(path, error) from error
-    write_text(path.with_name(f"{path.name}.json"), json.dumps(facts, indent=1) + "\n")
+    write_text(description, json.dumps(facts, indent=1) + "\n")
     return facts
+
+
+def _is_description(path: Path) -> bool:
+    try:
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and {"network", "free", "platforms"} <= set(facts)

@@ -14,13 +14,14 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hsisr_jax import models, port
+from hsisr_jax import arguments, models, port
 from hsisr_jax.checkpoints import Checkpoints
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import trained
 from hsisr_jax.port.files import read_weights
 from hsisr_jax.training.workdir import Workdir
 
+USAGE = "usage: python -m hsisr_jax.port --config=FILE[:ARGUMENT] --input=FILE --workdir=FOLDER"
 # network -> option -> (end of the name of an array, axis) that shows its value
 WIDTHS: dict[str, dict[str, tuple[str, int]]] = {
     "srlsgat": {"bands": ("final.bias", 0)},
@@ -101,22 +102,10 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     config_flags.DEFINE_config_file("config", None, "a config file", flag_values=values)
     flags.DEFINE_string("input", None, "a .pth, .npz or .safetensors file", flag_values=values)
     flags.DEFINE_string("workdir", None, "the folder to make", flag_values=values)
-    try:
-        rest = values(list(argv))
-        getattr(values.config, "model", None)  # a config that failed to load says so when used
-    except OSError as error:
-        raise UserError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
-    missing = [
-        f"--{name} is missing" for name in ("config", "input", "workdir") if not values[name].value
-    ]
-    wrong = [f"unexpected argument {rest[1]!r}"] if rest[1:] else missing
-    if wrong:
-        raise UserError(
-            f"{wrong[0]}\n"
-            "usage: python -m hsisr_jax.port --config=FILE --input=FILE --workdir=FOLDER"
-        )
+    arguments.parse(argv, values, USAGE)
+    for name in ("config", "input", "workdir"):
+        if not values[name].value:
+            raise UserError(f"--{name} is missing\n{USAGE}")
     return values
 
 

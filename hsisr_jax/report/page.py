@@ -26,6 +26,7 @@ from hsisr_jax.report.scenes import Scene, describe, gather
 SCRIPTS = ("charts.js", "cubes.js", "panels.js", "controls.js", "explorer.js", "page.js")
 IMAGES = 8  # scenes with pictures, at most; the tables hold all
 DESCRIPTION = 40_000  # bytes of JSON a scene: basis, stretches, charts
+DOCTYPE = b"<!doctype html"
 LEAST = 150_000  # bytes for cubes and maps, even where tables and curves fill the page
 
 
@@ -107,12 +108,14 @@ def build(
 
 
 def save(html: str, output: str | os.PathLike) -> Path:
-    """Writes the file whole or not at all."""
+    """Writes the file whole or not at all, and over nothing but an earlier page."""
     path = Path(output)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file for the page, such as {path}/report.html")
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
+        if path.exists() and not _is_page(path):
+            raise UserError(f"{path} exists and is no HTML page; name another file or remove it")
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(html, "utf-8")
         part.replace(path)
@@ -121,6 +124,13 @@ def save(html: str, output: str | os.PathLike) -> Path:
             part.unlink(missing_ok=True)
         raise UserError(f"cannot write {path} ({error.strerror}); choose another output") from error
     return path
+
+
+def _is_page(path: Path) -> bool:
+    if not path.is_file():  # a device or a pipe
+        return False
+    with path.open("rb") as file:
+        return file.read(len(DOCTYPE)).lower() == DOCTYPE
 
 
 def explorer() -> str:

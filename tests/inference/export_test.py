@@ -13,6 +13,7 @@ from parity import made_up_variables
 
 from hsisr_jax import models, predict, resize
 from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.errors import UserError
 from hsisr_jax.inference import export, trained
 from hsisr_jax.models.residual import FILTERS
 
@@ -45,6 +46,21 @@ def test_the_example_needs_jax_alone(tmp_path, capsys):
     lr = seen.apply(cube[None], np)
     sr = card.module().apply(variables, {"lr": lr}, train=False)["sr"]
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), seen.invert(sr[0], np), atol=1e-5)
+
+
+def test_only_an_earlier_export_is_replaced(tmp_path):
+    workdir = workdirs.make(tmp_path / "run")
+    for name, existing in (("t.tif", "t.tif"), ("metrics", "metrics.json")):
+        (tmp_path / existing).write_text("{}")
+        with pytest.raises(UserError, match=f"{existing} exists.*another --output"):
+            predict.export(workdir, tmp_path / name)
+        assert (tmp_path / existing).read_text() == "{}"
+    assert len(list(tmp_path.iterdir())) == 3
+    model = tmp_path / "m.stablehlo"
+    predict.export(workdir, model)
+    first = model.stat().st_mtime_ns
+    predict.export(workdir, model)
+    assert model.stat().st_mtime_ns > first
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -52,7 +52,7 @@ def test_weights_become_a_workdir(files, capsys):
     ("arguments", "word"),
     [
         (["--config={}/config.py", "--workdir={}/a"], "--input is missing"),
-        (["--config={}/none.py", "--input={}/w.npz", "--workdir={}/a"], "none.py"),
+        (["--config={}/none.py", "--input={}/w.npz", "--workdir={}/a"], "there is no config file"),
         (["--config={}/config.py", "--input={}/none.npz", "--workdir={}/a"], "no weight file"),
         (["--config={}/config.py", "--input={}/w.npz", "--workdir={}/a", "more"], "'more'"),
         (["--config={}/config.py", "--config.model.rcams=2", "--input={}/w.npz", "--workdir={}/a"],
@@ -70,6 +70,15 @@ def test_mistakes_are_told_in_a_line(files, capsys, monkeypatch, arguments, word
     error = capsys.readouterr().err
     assert word in error and error.startswith("error: ") and error.count("\n") <= 2
     assert not (folder / "a").exists()
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_the_flags(flag, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["port", flag])
+    out, err = capsys.readouterr()
+    assert (end.value.code, err) == (0, "") and out.startswith("usage: ")
+    assert all(f"--{name}: " in out for name in ("config", "input", "workdir"))
 
 
 def test_ssrans_two_band_counts_are_read_from_its_weights():

@@ -154,6 +154,21 @@ def test_an_output_that_cannot_be_written_leaves_nothing(runs, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("content", [b"II*\0 a scene", b"", b'{"test": 1}'])
+def test_a_file_that_is_no_page_is_not_overwritten(tmp_path, content):
+    path = tmp_path / "t.tif"
+    path.write_bytes(content)
+    with pytest.raises(page.UserError, match="t.tif exists and is no HTML page"):
+        page.save("<!doctype html>", path)
+    assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_earlier_page_is_replaced(tmp_path):
+    (tmp_path / "a.html").write_text("<!DOCTYPE HTML><p>old")
+    page.save("<!doctype html><p>new", tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text().endswith("new")
+
+
 def test_texts_of_strangers_stay_texts(tmp_path, chromium):
     path = workdirs.make(tmp_path / EVIL, size=(16, 16, 5), images=(EVIL,), steps=20, domains=True)
     for name in ("metrics", "config", "environment"):
