@@ -19,6 +19,7 @@ from hsisr_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 240  # seconds: a loaded machine compiles slowly
+QUICKLY = "--xla_backend_optimization_level=0"  # all of them compile
 CONFIG = """
 from configs import common
 
@@ -95,7 +96,7 @@ class Job:
 def environment() -> dict[str, str]:
     """One CPU device a process."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
-    return env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    return env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICKLY, "PYTHONPATH": str(ROOT)}
 
 
 def free_port() -> int:
@@ -141,6 +142,23 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes_anywhere(tmp_path):
         one = job.losses()
     expected = [one[step] for step in range(1, count + 1)]
     np.testing.assert_allclose([two[s] for s in range(1, count + 1)], expected, rtol=1e-5)
+
+
+def test_parameters_cut_over_processes(tmp_path):
+    """Scores and a resumed run where no process holds the whole network; the last layer is cut."""
+    wide = {"data__options__bands": 40, "mesh__data": 1}
+    for steps in (1, 2):  # the second start would find what the first one compiled
+        with Job(tmp_path, 2, steps=steps, mesh__fsdp=2, **wide) as job:
+            assert job.codes() == [0, 0], job.texts()
+    found = json.loads((job.workdir / "metrics.json").read_text())["test"]
+
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "data").symlink_to(tmp_path / "data")
+    with Job(alone, 1, steps=2, **wide) as job:
+        assert job.codes() == [0], job.texts()
+    expected = json.loads((job.workdir / "metrics.json").read_text())["test"]
+    assert found == {key: pytest.approx(value, rel=1e-3) for key, value in expected.items()}
 
 
 def test_an_error_of_every_process_is_told_and_ends_them(tmp_path):
