@@ -75,10 +75,9 @@ def predict(
     if jax.process_count() > 1:
         raise UserError("--mode=predict uses the devices of one process: start it once")
     source, target = Path(input), Path(output)
-    if source.resolve() == target.resolve():
-        raise UserError(f"--output is --input ({source}): choose another name")
     card = trained.load(workdir)
     with formats.open_scene(source, variable=options.variable or None) as scene:
+        formats.check_target(target, scene)
         job = Job(card, Path(workdir), scene, options)
         job.run(target)
     return target

@@ -358,6 +358,37 @@ def test_files_that_make_no_sense(bicubic, tmp_path):
         predict.predict(bicubic, tmp_path / "in.npy", tmp_path / "out.jpg")
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("a.hdr", "a.img"), ("a.img", "a.hdr"), ("a.hdr", "a.bsq"), ("a.img", "a.img"),
+     ("link.tif", "a.bil"), ("t.tif", "t.bil")],
+)  # fmt: skip
+def test_no_file_of_another_scene_is_overwritten(bicubic, tmp_path, source, target):
+    for name in ("a.hdr", "t.tif"):
+        formats.write_scene(tmp_path / name, workdirs.scene(12, 12), META)
+    (tmp_path / "t.hdr").write_text("ENVI\nwavelength = {450, 533.33, 616.67, 700}\n")
+    (tmp_path / "link.tif").symlink_to("t.tif")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="choose another name"):
+        predict.predict(bicubic, tmp_path / source, tmp_path / target, QUIET)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_earlier_result_is_replaced_by_the_same_command(bicubic, tmp_path):
+    cube = workdirs.scene(12, 12)
+    for target in ("out.hdr", "out.hdr", "two.bil", "two.bil", "a.npy", "a.npy"):
+        predicted(bicubic, cube, tmp_path, name="in.hdr", out=target)
+
+
+def test_a_name_that_cannot_be_written_is_told_before_any_work(bicubic, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "Job", None)
+    formats.write_scene(tmp_path / "in.npy", workdirs.scene(12, 12))
+    for name, word in (("out.jpg", "unknown ending"), ("no/out.tif", "there is no folder .*/no;"),
+                       (".", "unknown ending")):  # fmt: skip
+        with pytest.raises(UserError, match=word):
+            predict.predict(bicubic, tmp_path / "in.npy", tmp_path / name)
+
+
 def test_a_pair_is_scored_by_every_protocol(rcam, tmp_path, capsys):
     hr = workdirs.scene(40, 48)
     lr = np.asarray(resize.imresize(hr, 0.5))

@@ -85,6 +85,27 @@ def _data_of(header_path: Path, header: dict[str, str]) -> Path:
     return found[0]
 
 
+def written_files(path: Path) -> tuple[Path, Path]:
+    """Data and header of a cube that is written under this name."""
+    if path.suffix.lower() == ".hdr":
+        return path.with_suffix(".img"), path
+    return path, path.with_suffix(".hdr")
+
+
+def check_free(path: Path) -> None:
+    """Refuse a name whose header is that of other data: those could not be read any more."""
+    data, header = written_files(path)
+    try:
+        owner = _data_of(header, parse(header))
+    except (OSError, UserError):  # no header, none of ENVI, or one that lost its data
+        return
+    if owner != data:
+        raise UserError(
+            f"{path} is written with the header {header.name}, which belongs to {owner.name}: "
+            "choose another name"
+        )
+
+
 def create_scene(
     path: Path,
     *,
@@ -102,8 +123,7 @@ def create_scene(
         raise UserError(f"{path}: interleave {interleave!r} is not one of bsq, bil, bip")
     if implied not in (None, interleave):
         raise UserError(f"{path}: interleave {interleave!r} contradicts the file's ending")
-    data = path.with_suffix(".img") if ending == "hdr" else path
-    header = path if ending == "hdr" else path.with_suffix(".hdr")
+    data, header = written_files(path)
     codes = {np.dtype(name): code for code, name in envi_header.TYPES.items()}
     dtype = dtype.newbyteorder("<")
     if dtype.newbyteorder("=") not in codes:

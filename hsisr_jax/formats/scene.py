@@ -168,6 +168,11 @@ class SceneReader(ABC):
     dtype: np.dtype
     meta: SceneMeta
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that the values and their description are read from."""
+        return (self.path,)
+
     def read(self, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Values `(h, w, c)` of a window, or of everything, in the stored dtype (native order)."""
         with readable(self.path, self.kind):
