@@ -206,6 +206,7 @@ class Job:
             scale=self.card.scale,
             wavelengths=self.domain["wavelengths"],
             other_bands=self.bands is not None or bool(self.card.msi_bands),
+            before=self.scene.dtype,
             dtype=self.options.dtype,
             output_scale=self.options.output_scale or None,
         )

@@ -167,6 +167,22 @@ def test_nan_stays_where_it_was(bicubic, tmp_path):
     assert np.isnan(found).sum() == 4 and np.isnan(found[4:6, 6:8, 1]).all()
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 65535), ("int16", -32768)])
+def test_nan_becomes_no_data_in_integers(bicubic, tmp_path, dtype, nodata):
+    cube = workdirs.scene(20, 24)
+    cube[2, 3, 1] = np.nan
+    cube[12:, 12:] = 7  # beyond what the type holds of 1e-4
+    meta, options = SceneMeta(wavelengths=WAVELENGTHS), {"quicklook": False, "output_scale": 1e-4}
+    options = Options(dtype=dtype, **options)
+    found, after = predicted(bicubic, cube, tmp_path, options, meta=meta, out="out.tif")
+    assert after.nodata == nodata and (found == nodata).sum() == 4
+    assert (found[4:6, 6:8, 1] == nodata).all()
+    assert found[found != nodata].max() == {"uint16": 65534, "int16": 32767}[dtype]
+    whole = np.rint(np.nan_to_num(cube) * 1e3).astype(np.uint16)
+    _, after = predicted(bicubic, whole, tmp_path, options, meta=meta, out="out.tif")
+    assert after.nodata is None  # integers have nothing to hide
+
+
 def test_the_models_range_is_applied_and_inverted(tmp_path):
     """The network sees what it saw in training, whatever the units of the file."""
     seen = Normaliser(gain=0.5, bias=0.1)

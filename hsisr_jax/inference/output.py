@@ -177,16 +177,22 @@ def output_meta(
     scale: int,
     wavelengths: list[float] | None,
     other_bands: bool,
+    before: np.dtype,
     dtype: np.dtype,
     output_scale: float | None,
 ) -> SceneMeta:
-    """The input's metadata on the finer grid; `other_bands`: the output has the model's bands."""
+    """The input's metadata on the finer grid; `other_bands`: the output has the model's bands.
+
+    Integers have no NaN: a file of them that is made from floats (`before`) has a no-data value.
+    """
     meta = meta.scaled(scale)
     if other_bands:
         meta = replace(meta, wavelengths=wavelengths, fwhm=None, band_names=(), bad_bands=None)
     if output_scale:
         meta = replace(meta, scale=output_scale, offset=0.0)
     dtype, nodata = np.dtype(dtype), meta.nodata
+    if nodata is None and np.dtype(before).kind == "f":
+        nodata = np.nan if dtype.kind in "iu" else None
     if nodata is not None and dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if not (limits.min <= nodata <= limits.max and nodata == round(nodata)):
