@@ -210,6 +210,8 @@ class Job:
             dtype=self.options.dtype,
             output_scale=self.options.output_scale or None,
         )
+        dtype = np.dtype(self.options.dtype)
+        survey.warn_of_dtype(self.sample, self.scene.meta, meta, dtype, self.say)
         stat = self.scene.path.stat()
         settings = {
             "input": [str(self.scene.path.resolve()), stat.st_size, stat.st_mtime],
@@ -220,7 +222,7 @@ class Job:
         }
         journal = outputs.Journal(target, settings)
         begin = partial(outputs.begin, target, journal)
-        writer, done = begin(shape=self.shape, dtype=np.dtype(self.options.dtype), meta=meta)
+        writer, done = begin(shape=self.shape, dtype=dtype, meta=meta)
         before, after = self.scene.meta, writer_units(self.normaliser, self.scene.meta, meta)
         quicklook = None
         if self.options.quicklook:

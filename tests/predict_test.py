@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -181,6 +182,24 @@ def test_nan_becomes_no_data_in_integers(bicubic, tmp_path, dtype, nodata):
     whole = np.rint(np.nan_to_num(cube) * 1e3).astype(np.uint16)
     _, after = predicted(bicubic, whole, tmp_path, options, meta=meta, out="out.tif")
     assert after.nodata is None  # integers have nothing to hide
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "factor", "said"),
+    [("uint16", 0.0, 1, r"as 0.\d+ to 0.\d+, rounded .*use --output_scale=0.0001"),
+     ("uint16", 1e-6, 1, "clipped to 0..65535: use --output_scale=0.0001"),
+     ("uint8", 0.0, 1e4, "use --output_scale=0.01"),
+     ("uint16", 1e-4, -1, "use a signed --dtype"),
+     ("int16", 1e-4, 1, ""), ("float32", 0.0, 1, "")],
+)  # fmt: skip
+def test_an_integer_type_that_loses_the_scene_is_told(
+    bicubic, tmp_path, capsys, dtype, scale, factor, said
+):
+    cube = workdirs.scene(12, 12) * factor
+    options = Options(dtype=dtype, output_scale=scale, quicklook=False)
+    predicted(bicubic, cube, tmp_path, options, meta=SceneMeta(scale=1 / max(factor, 1)))
+    found = [ln for ln in capsys.readouterr().err.splitlines() if "--dtype" in ln]
+    assert len(found) == bool(said) and (not said or re.search(said, found[0])), found
 
 
 def test_the_models_range_is_applied_and_inverted(tmp_path):
