@@ -251,8 +251,11 @@ def test_resampled_bands_are_the_models(bicubic, tmp_path):
     nm = np.linspace(400, 800, 9)
     cube = np.broadcast_to(nm.astype(np.float32) / 1000, (12, 12, 9))
     options = Options(quicklook=False, resample_bands=True)
-    found, meta = predicted(bicubic, cube, tmp_path, options, meta=SceneMeta(wavelengths=nm))
+    extra = {"spectra names": "{a, b, c, d, e, f, g, h, i}", "default bands": "{5, 3, 1}"}
+    before = SceneMeta(wavelengths=nm, extra=extra | {"flight": "f12"})
+    found, meta = predicted(bicubic, cube, tmp_path, options, meta=before)
     np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+    assert meta.extra == {"flight": "f12"}
     assert found.shape == (24, 24, 4)
     expected = np.broadcast_to(WAVELENGTHS / 1000, found.shape)
     np.testing.assert_allclose(found, expected, atol=0.01)  # a spectrum that is a straight line
@@ -262,9 +265,14 @@ def test_bad_bands_are_left_out(bicubic, tmp_path):
     cube = workdirs.scene(12, 12, 5)
     bad = np.array([False, True, False, False, False])
     nm = np.insert(WAVELENGTHS, 1, 490)
-    found, meta = predicted(bicubic, cube, tmp_path, meta=SceneMeta(wavelengths=nm, bad_bands=bad))
+    extra = {"data gain values": "{1, 2, 3, 4, 5}", "default bands": "{5, 3, 1}"}
+    before = SceneMeta(wavelengths=nm, bad_bands=bad, fwhm=np.arange(5), band_names="abcde",
+                       extra=extra)  # fmt: skip
+    found, meta = predicted(bicubic, cube, tmp_path, meta=before)
     np.testing.assert_allclose(found, resize.imresize(cube[..., ~bad], 2), atol=2e-6)
     np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+    assert meta.fwhm.tolist() == [0, 2, 3, 4] and "".join(meta.band_names) == "acde"
+    assert meta.extra == {"data gain values": "{1, 3, 4, 5}", "default bands": "{4, 2, 1}"}
 
 
 def test_self_ensemble_and_bfloat16(rcam, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import envi_header
+from hsisr_jax.formats.carried import items
 from hsisr_jax.formats.envi_header import integer, parse
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader
@@ -38,7 +39,7 @@ def _layout(path: Path, header: dict[str, str]) -> RawLayout:
     if integer(path, header, "file compression", 0):
         raise UserError(f"{path}: 'file compression' is on; save the cube uncompressed")
     frames = header.get("major frame offsets", ""), header.get("minor frame offsets", "")
-    if any(item != "0" for frame in frames for item in envi_header.items(frame)):
+    if any(item != "0" for frame in frames for item in items(frame)):
         raise UserError(f"{path}: frame offsets are not known here; save the cube without them")
     interleave = header.get("interleave", "bsq").lower()
     if interleave not in INTERLEAVES:

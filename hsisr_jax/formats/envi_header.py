@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.carried import items
 from hsisr_jax.formats.scene import SceneMeta
 
 MAX_HEADER = 1 << 24
@@ -83,12 +84,6 @@ def _braces(path: Path, key: str, value: str, lines) -> str:
             raise UserError(f"{path}: the list of {key!r} has no closing brace; add it")
         parts.append(line.strip())
     return "\n".join(parts)
-
-
-def items(value: str) -> list[str]:
-    """The entries of a list in braces."""
-    inside = value.strip().removeprefix("{").partition("}")[0]
-    return [item.strip() for item in inside.replace("\n", " ").split(",") if item.strip()]
 
 
 def integer(path: Path, header: dict[str, str], key: str, default: int | None = None) -> int:

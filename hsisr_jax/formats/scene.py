@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats import carried
 
 # The most that one byte of deflate can become; what claims more is damaged or hostile.
 MAX_EXPANSION = 1100
@@ -66,10 +67,11 @@ class SceneMeta:
 
     def scaled(self, factor: float) -> "SceneMeta":
         """Metadata of a grid `factor` times finer: smaller pixels, the same top-left corner."""
+        meta = replace(self, extra=carried.finer(self.extra, factor))
         if self.transform is None:
-            return self
+            return meta
         a, b, c, d, e, f = self.transform
-        return replace(self, transform=(a / factor, b / factor, c, d / factor, e / factor, f))
+        return replace(meta, transform=(a / factor, b / factor, c, d / factor, e / factor, f))
 
     def select(self, bands: slice | Sequence[int] | np.ndarray) -> "SceneMeta":
         """Metadata of the chosen bands: a slice, indices, or a boolean mask."""
@@ -81,6 +83,11 @@ class SceneMeta:
             for name in ("wavelengths", "fwhm", "bad_bands")
             for value in [getattr(self, name)]
         }
+        lists = self.wavelengths, self.fwhm, self.bad_bands, self.band_names or None
+        count = next((len(value) for value in lists if value is not None), 0)
+        if count:
+            chosen = np.arange(count)[bands].tolist()
+            picked["extra"] = carried.of_bands(self.extra, chosen, count)
         return replace(self, band_names=names, **picked)
 
     def check(self, bands: int, where: object) -> "SceneMeta":
