@@ -302,6 +302,20 @@ def test_spectral_super_resolution_has_the_models_wavelengths(tmp_path):
         predicted(workdir, workdirs.scene(8, 8, 5), tmp_path, meta=SceneMeta())
 
 
+def test_multispectral_bands_are_those_of_training_in_their_order(tmp_path):
+    degradation = {"name": "spectral", "centres": [480.0, 560.0, 660.0]}
+    workdir = workdirs.make(tmp_path / "run", "ssran", bands=7, msi=3, degradation=degradation)
+    cube = workdirs.scene(8, 8, 3)
+    for nm in ([485, 555, 665], None):
+        predicted(workdir, cube, tmp_path, meta=SceneMeta(wavelengths=nm))
+    for nm in ([660, 560, 480], [480, 560, 830]):
+        with pytest.raises(UserError, match="in that order") as caught:
+            predicted(workdir, cube, tmp_path, meta=SceneMeta(wavelengths=nm))
+        assert "model: 3 bands, 480-660 nm (480, 560, 660)" in str(caught.value)
+    assert trained.Trained({}, msi_bands=2, degradation={"centres": [0.5, 2]}).msi_centres == [
+        500, 2000]  # fmt: skip
+
+
 def test_the_quicklook_is_in_true_colour(tmp_path):
     from PIL import Image
 

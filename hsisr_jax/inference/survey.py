@@ -8,7 +8,7 @@ from hsisr_jax.data.normalise import Normaliser, from_physical
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader
 from hsisr_jax.inference.trained import Trained, of_stored
-from hsisr_jax.inference.wavelengths import band_map
+from hsisr_jax.inference.wavelengths import alike, band_map, shown
 from hsisr_jax.report.pictures import colour_bands
 
 PLACES, ROWS = 16, 8  # rows that are looked at, spread over the scene
@@ -25,6 +25,13 @@ def choose_domain(
         if scene.bands != card.msi_bands:
             raise UserError(
                 f"{scene.path} has {scene.bands} bands and the model reads {card.msi_bands}"
+            )
+        if not alike(card.msi_centres, scene.meta.wavelengths):
+            raise UserError(
+                f"{scene.path}: its bands are not those that the model reads, in that order.\n"
+                f"  model: {shown(card.msi_centres, card.msi_bands)}\n"
+                f"  scene: {shown(scene.meta.wavelengths, scene.bands)}\n"
+                "give a file with the model's bands"
             )
         return card.domains[0], None
     refused: UserError | None = None
