@@ -51,6 +51,8 @@ class Options:
     quicklook: bool = True
 
     def __post_init__(self):
+        if self.tile < 0:
+            raise UserError(f"--tile={self.tile}: use a number of pixels, or 0 to have it chosen")
         if self.precision not in PRECISIONS:
             raise UserError(f"--precision={self.precision}: use {' or '.join(PRECISIONS)}")
         if self.normalise not in ("", "model", "scene"):

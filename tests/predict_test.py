@@ -395,7 +395,7 @@ def test_other_settings_start_anew(rcam, tmp_path, capsys):
     ("options", "word"),
     [({"precision": "float16"}, "--precision"), ({"dtype": "text"}, "--dtype"),
      ({"normalise": "max"}, "--normalise"), ({"output_scale": -1.0}, "--output_scale"),
-     ({"tile": 4, "overlap": 4}, "cannot overlap")],
+     ({"tile": 4, "overlap": 4}, "cannot overlap"), ({"tile": -8}, "--tile=-8: use")],
 )  # fmt: skip
 def test_options_that_make_no_sense(bicubic, tmp_path, options, word):
     with pytest.raises(UserError, match=word):
