@@ -19,7 +19,7 @@ from hsisr_jax import formats, mesh, report
 from hsisr_jax.checkpoints import write_text
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneReader
+from hsisr_jax.formats import SceneReader, carried
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference import pairs, survey, trained
 from hsisr_jax.inference.ensemble import over_symmetries
@@ -93,6 +93,8 @@ class Job:
         self.say = Progress(0, 0, 1).say
         if scene.dtype.kind not in "iuf":
             raise UserError(f"{scene.path}: values of type {scene.dtype} cannot be super-resolved")
+        if carried.gains(scene.meta.extra, scene.bands):
+            self.say("warning: the scene's gains differ from band to band and are not applied")
         self.domain, self.bands = survey.choose_domain(card, scene, options.resample_bands)
         self.sample = survey.sample(scene)
         self.normaliser = survey.normaliser(card, self.domain, scene, options.normalise, self.say)

@@ -168,6 +168,19 @@ def test_nan_stays_where_it_was(bicubic, tmp_path):
     assert np.isnan(found).sum() == 4 and np.isnan(found[4:6, 6:8, 1]).all()
 
 
+def test_gains_of_each_band_are_carried_and_told(bicubic, tmp_path, capsys):
+    extra = {"data gain values": "{1, 2, 3, 4}"}
+    meta = SceneMeta(wavelengths=WAVELENGTHS, extra=extra)
+    cube = workdirs.scene(12, 12)
+    for name in ("out.hdr", "out.npy"):
+        _, after = predicted(bicubic, cube, tmp_path, meta=meta, name="in.hdr", out=name)
+        assert after.extra == extra
+        assert "gains differ from band to band" in capsys.readouterr().err
+    options = Options(quicklook=False, output_scale=1e-2)  # they were factors of other numbers
+    _, after = predicted(bicubic, cube, tmp_path, options, meta=meta)
+    assert not after.extra and after.scale == 1e-2
+
+
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 65535), ("int16", -32768)])
 def test_nan_becomes_no_data_in_integers(bicubic, tmp_path, dtype, nodata):
     cube = workdirs.scene(20, 24)

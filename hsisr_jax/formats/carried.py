@@ -3,10 +3,12 @@
 Lists are as in an ENVI header, in braces; its pixels count from 1 at the first one's outer corner.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 GCPS = "ground control points"  # ours: {column, row, x, y, z, ...}, pixels from 0 at the corner
 ENTRIES = {"geo points": 4, GCPS: 5}  # of each point, the column and the row first
+GAINS = ("data gain values", "data offset values")
 NOT_OF_BANDS = ("rpc info", "projection info", "pixel size", "z plot range", *ENTRIES)
 
 
@@ -18,6 +20,21 @@ def items(value: str) -> list[str]:
 
 def listed(entries: Iterable[object]) -> str:
     return "{" + ", ".join(str(entry) for entry in entries) + "}"
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text) is not None
+
+
+def gains(extra: Mapping[str, str], bands: int) -> dict[str, list[float]]:
+    """Gains and offsets that differ from band to band, as they are carried: nobody applied them."""
+    lists = {key: items(extra.get(key, "")) for key in GAINS}
+    found = {
+        key: [float(entry) for entry in entries]
+        for key, entries in lists.items()
+        if len(entries) == bands and all(map(is_number, entries))
+    }
+    return found if any(len(set(values)) > 1 for values in found.values()) else {}
 
 
 def finer(extra: Mapping[str, str], factor: float) -> dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import envi_header
-from hsisr_jax.formats.carried import items
+from hsisr_jax.formats.carried import gains, items
 from hsisr_jax.formats.envi_header import integer, parse
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader
@@ -174,6 +174,7 @@ def _fields(meta: SceneMeta, bands: int) -> dict[str, str]:
     if meta.sensor:
         fields["sensor type"] = _one_line(meta.sensor)
     fields |= _map_info(meta)
+    fields = {key: _listed(values) for key, values in gains(meta.extra, bands).items()} | fields
     for key, value in meta.extra.items():
         key = " ".join(key.lower().replace("=", " ").split())
         if key and key not in fields and key not in envi_header.OURS:

@@ -6,13 +6,12 @@ system string`, for `map info` does not describe them.
 """
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats.carried import items
+from hsisr_jax.formats.carried import GAINS, gains, is_number, items
 from hsisr_jax.formats.scene import SceneMeta
 
 MAX_HEADER = 1 << 24
@@ -134,17 +133,15 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
     """What the header says about the scene; other fields are carried along as `extra`."""
     wavelengths, fwhm = _wavelengths(path, header, bands)
     bbl = numbers(path, header, "bbl", bands)
-    gains = numbers(path, header, "data gain values", bands)
-    offsets = numbers(path, header, "data offset values", bands)
+    gain, shift = (numbers(path, header, key, bands) for key in GAINS)
     factor = number(path, header, "reflectance scale factor", None)
     scale = 1 / factor if factor else 1.0
     extra = {key: value for key, value in header.items() if key not in OURS}
-    for key, values in (("data gain values", gains), ("data offset values", offsets)):
-        if values is not None and np.ptp(values):  # one a band: for the user to apply
-            extra[key] = header[key]
-    if gains is not None and not np.ptp(gains):
-        scale = float(gains[0])
-    shift = float(offsets[0]) if offsets is not None and not np.ptp(offsets) else 0.0
+    each = gains(header, bands)
+    if each:  # one a band: for the user to apply
+        extra |= {key: header[key] for key in each}
+        gain = shift = None
+    scale = scale if gain is None else float(gain[0])
     transform, crs = _georeference(path, header)
     return SceneMeta(
         wavelengths=wavelengths,
@@ -153,7 +150,7 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
         bad_bands=None if bbl is None else bbl == 0,
         nodata=number(path, header, "data ignore value", None),
         scale=scale,
-        offset=shift,
+        offset=0.0 if shift is None else float(shift[0]),
         units=header.get("data units", ""),
         description=header.get("description", "").strip("{}").strip(),
         sensor=header.get("sensor type", ""),
@@ -211,14 +208,10 @@ def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...]
         e,
         north - d * column - e * row,
     )
-    saved = [float(x) for x in items(header.get("affine transform", "")) if _is_number(x)]
+    saved = [float(x) for x in items(header.get("affine transform", "")) if is_number(x)]
     if len(saved) == 6:  # ours, where `map info` cannot say it
         transform = tuple(saved)
     return transform, from_wkt(wkt) or _named_system(entries)
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text) is not None
 
 
 def from_wkt(wkt: str) -> str:

@@ -195,7 +195,8 @@ def output_meta(
         meta = replace(meta, wavelengths=wavelengths, fwhm=None, band_names=(), bad_bands=None,
                        extra=carried.of_bands(meta.extra, None, count))  # fmt: skip
     if output_scale:
-        meta = replace(meta, scale=output_scale, offset=0.0)
+        extra = {key: text for key, text in meta.extra.items() if key not in carried.GAINS}
+        meta = replace(meta, scale=output_scale, offset=0.0, extra=extra)
     dtype, nodata = np.dtype(dtype), meta.nodata
     if nodata is None and np.dtype(before).kind == "f":
         nodata = np.nan if dtype.kind in "iu" else None

@@ -8,6 +8,7 @@ from rasterio.crs import CRS
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, open_scene, read_scene, write_scene
+from hsisr_jax.formats.carried import items
 
 HEADER = """ENVI
 description = {{
@@ -137,6 +138,16 @@ def test_gains_and_offsets(tmp_path, cube):
     meta = open_scene(put(tmp_path, cube, each)).meta
     assert meta.scale == 1
     assert meta.extra["data gain values"] == "{1, 2, 3, 4, 5}"
+    write_scene(tmp_path / "b.hdr", cube, meta)
+    assert read_scene(tmp_path / "b.hdr")[1] == meta
+    meta = open_scene(put(tmp_path, cube, f"{each}\ndata offset values = {{1, 1, 1, 1, 1}}")).meta
+    assert (meta.scale, meta.offset, len(meta.extra)) == (1, 0, 2)
+    write_scene(tmp_path / "b.tif", cube, meta)
+    write_scene(tmp_path / "c.hdr", cube, read_scene(tmp_path / "b.tif")[1])
+    np.testing.assert_array_equal(
+        [float(x) for x in items(read_scene(tmp_path / "c.hdr")[1].extra["data gain values"])],
+        [1, 2, 3, 4, 5],
+    )
 
 
 def test_header_offset_and_trailing_bytes(tmp_path, cube):

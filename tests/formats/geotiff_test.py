@@ -81,6 +81,21 @@ def test_reads_what_tifffile_writes(options, tmp_path, cube):
         np.testing.assert_array_equal(scene.read(slice(1, 3), slice(8, 9)), values[1:3, 8:9])
 
 
+def test_scales_that_differ_are_carried(tmp_path, cube):
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.scales, image.offsets = [0.5, 1, 2, 3, 1e-4], [1.0] * 5
+    meta = open_scene(tmp_path / "a.tif").meta
+    assert (meta.scale, meta.offset) == (1, 0)
+    assert meta.extra["data gain values"] == "{0.5, 1.0, 2.0, 3.0, 0.0001}"
+    write_scene(tmp_path / "b.tif", cube[..., [4, 2]], meta.scaled(2))  # a list too long: text
+    assert open_scene(tmp_path / "b.tif").meta.extra == meta.extra
+    write_scene(tmp_path / "b.tif", cube, meta.scaled(2))
+    assert open_scene(tmp_path / "b.tif").meta == meta
+    with rasterio.open(tmp_path / "b.tif") as image:
+        assert image.scales == (0.5, 1, 2, 3, 1e-4) and set(image.offsets) == {1}
+        assert "data gain values" not in image.tags()
+
+
 def test_pages_of_other_sizes_are_not_bands(tmp_path, cube):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(cube[..., 0])
