@@ -37,6 +37,14 @@ def gains(extra: Mapping[str, str], bands: int) -> dict[str, list[float]]:
     return found if any(len(set(values)) > 1 for values in found.values()) else {}
 
 
+def points(extra: Mapping[str, str]) -> list[list[float]]:
+    """Ground control points: column, row, x, y, z of each."""
+    entries = items(extra.get(GCPS, ""))
+    if len(entries) % 5 or not all(map(is_number, entries)):
+        return []
+    return [[float(entry) for entry in entries[i : i + 5]] for i in range(0, len(entries), 5)]
+
+
 def finer(extra: Mapping[str, str], factor: float) -> dict[str, str]:
     """Fields of a grid `factor` times finer; what cannot be brought to it is left out."""
     result = {}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import geotiff_meta
+from hsisr_jax.formats import carried, geotiff_meta
 from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
@@ -195,6 +195,7 @@ class GeoTiffWriter(SceneWriter):
 
 
 def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
+    from rasterio.control import GroundControlPoint
     from rasterio.transform import Affine
 
     height, width, bands = shape
@@ -204,6 +205,8 @@ def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:
         profile["transform"] = Affine(*meta.transform)
+    elif points := carried.points(meta.extra):
+        profile["gcps"] = [GroundControlPoint(row, col, *xyz) for col, row, *xyz in points]
     crs = geotiff_meta.system(meta.crs)
     return profile | ({"crs": crs} if crs else {})
 

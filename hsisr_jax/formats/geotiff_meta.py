@@ -41,7 +41,12 @@ def meta_of(path: Path, dataset: Any) -> SceneMeta:
         both = (carried.listed(values) for values in (dataset.scales, dataset.offsets))
         extra |= dict(zip(carried.GAINS, both))
         scales, offsets = {1.0}, {0.0}
-    identity = dataset.transform.is_identity
+    identity, system = dataset.transform.is_identity, dataset.crs
+    points, of_points = dataset.gcps
+    if points and identity:
+        system = of_points
+        numbers = (n for p in points for n in (p.col, p.row, p.x, p.y, p.z or 0.0))
+        extra[carried.GCPS] = carried.listed(numbers)
     return SceneMeta(
         wavelengths=wavelengths,
         fwhm=fwhm,
@@ -53,7 +58,7 @@ def meta_of(path: Path, dataset: Any) -> SceneMeta:
         units=tags.get(OURS["units"], (dataset.units[0] or "") if dataset.units else ""),
         description=tags.get(OURS["description"], ""),
         sensor=tags.get(OURS["sensor"], ""),
-        crs=dataset.crs.to_wkt() if dataset.crs else tags.get(WKT, ""),
+        crs=system.to_wkt() if system else tags.get(WKT, ""),
         transform=None if identity else tuple(dataset.transform)[:6],
         extra=extra,
     )
@@ -127,6 +132,8 @@ def describe(dataset: Any, meta: SceneMeta) -> None:
         dataset.scales = gains.get(gain, [1.0] * dataset.count)
         dataset.offsets = gains.get(offset, [0.0] * dataset.count)
         extra = {key: value for key, value in extra.items() if key not in gains}
+    if meta.transform is None and carried.points(meta.extra):
+        extra.pop(carried.GCPS)
     dataset.update_tags(**{key: value for key, value in (extra | texts).items() if value})
     for band in range(dataset.count):
         tags: dict[str, str] = {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
@@ -94,6 +95,32 @@ def test_scales_that_differ_are_carried(tmp_path, cube):
     with rasterio.open(tmp_path / "b.tif") as image:
         assert image.scales == (0.5, 1, 2, 3, 1e-4) and set(image.offsets) == {1}
         assert "data gain values" not in image.tags()
+
+
+def test_ground_control_points_follow_the_finer_grid(tmp_path, cube):
+    """Pixels of GDAL's points count from 0 at the outer corner of the first pixel."""
+    points = [
+        GroundControlPoint(row, col, 5e5 + 4.5 * col, 4e6 - 4.5 * row, 0.25 * row)
+        for row, col in ((0, 0), (0, 9), (7, 0.5), (6.5, 9))
+    ]
+    with by_rasterio(tmp_path / "a.tif", cube, gcps=points, crs="EPSG:32733") as image:
+        image.write(cube.transpose(2, 0, 1))
+    meta = open_scene(tmp_path / "a.tif").meta
+    assert meta.transform is None and CRS.from_wkt(meta.crs).to_epsg() == 32733
+    write_scene(tmp_path / "a.hdr", cube.repeat(2, 0).repeat(2, 1), meta.scaled(2))
+    fine, meta = read_scene(tmp_path / "a.hdr")
+    write_scene(tmp_path / "b.tif", fine, meta)
+    assert open_scene(tmp_path / "b.tif").meta.extra.keys() == {"ground control points"}
+    with rasterio.open(tmp_path / "b.tif") as image:
+        found, crs = image.gcps
+        assert crs.to_epsg() == 32733 and len(found) == 4
+        for point, before in zip(found, points):
+            assert (point.row, point.col) == (2 * before.row, 2 * before.col)
+            assert (point.x, point.y, point.z) == (before.x, before.y, before.z)
+        assert "ground control points" not in image.tags()
+    broken = SceneMeta(extra={"ground control points": "{1, 2, three}"})
+    write_scene(tmp_path / "c.tif", cube, broken)
+    assert open_scene(tmp_path / "c.tif").meta == broken
 
 
 def test_pages_of_other_sizes_are_not_bands(tmp_path, cube):
