@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,22 @@ from hsisr_jax.formats.scene import (
     SceneReader,
     SceneWriter,
     check_size,
+    no_data_of,
     writable,
 )
 
 BLOCK = 256
+# A mask in a file beside it would be opened by any driver of GDAL.
+ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 SPARE = 1 << 22  # bytes of a tile that may be larger than its file: the last is cut
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _settings(**more: Any) -> Iterator[None]:
     """A small block cache: GDAL's own would take 5% of the machine's memory. Of one thread only."""
     import rasterio
 
-    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536):
+    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536, **more):
         yield
 
 
@@ -51,10 +55,19 @@ def _open(path: Path | str, mode: str = "r", **options: Any) -> Any:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Any]:
+def _opened(path: Path | str, **settings: Any) -> Iterator[Any]:
     """A dataset for a while."""
-    with _settings(), _open(path) as dataset:
+    with _settings(**settings), _open(path) as dataset:
         yield dataset
+
+
+def _masked(path: Path) -> bool:
+    """Whether the file hides pixels by a mask of its own."""
+    from rasterio.enums import MaskFlags
+
+    with _opened(path, **ALONE) as dataset:
+        flags = dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 def _page_number(name: str) -> int:
@@ -79,6 +92,9 @@ class GeoTiffReader(SceneReader):
         self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
         self.bands = len(self.pages) or self.bands
         self.meta = geotiff_meta.completed(path, self.meta, self.bands)
+        self.masked = not self.pages and _masked(path)
+        if self.masked and self.meta.nodata is None:
+            self.meta = replace(self.meta, nodata=no_data_of(self.dtype))
 
     def _check(self, dataset: Any, pages: int) -> None:
         """Refuse what declares more than the file can hold, before anything is allocated."""
@@ -116,8 +132,10 @@ class GeoTiffReader(SceneReader):
             return cube.transpose(1, 2, 0)
         part = Window(cols.start, rows.start, width, height)
         if not self.pages:
-            with _opened(self.path) as dataset:
+            with _opened(self.path, **(ALONE if self.masked else {})) as dataset:
                 dataset.read(window=part, out=cube)
+                if self.masked:
+                    cube[:, dataset.read_masks(1, window=part) == 0] = self.meta.nodata
         for band, name in enumerate(self.pages):
             with _opened(name) as page:
                 page.read(1, window=part, out=cube[band])

@@ -126,6 +126,14 @@ class SceneMeta:
         return cls(**values)
 
 
+def no_data_of(dtype: np.dtype) -> float:
+    """What marks hidden values where a file names none: NaN, or the end of an integer's range."""
+    if dtype.kind not in "iu":
+        return float("nan")
+    limits = np.iinfo(dtype)
+    return float(limits.max if dtype.kind == "u" else limits.min)
+
+
 @contextmanager
 def readable(path: object, kind: str) -> Iterator[None]:
     """Turn whatever a parser throws at a damaged file into one clear line."""

@@ -18,6 +18,7 @@ from hsisr_jax.checkpoints import disk_error
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneWriter, carried, create_scene
+from hsisr_jax.formats.scene import no_data_of
 from hsisr_jax.inference.grid import Unit
 
 SLAB = 16 << 20  # bytes that are converted at a time
@@ -203,7 +204,7 @@ def output_meta(
     if nodata is not None and dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if not (limits.min <= nodata <= limits.max and nodata == round(nodata)):
-            nodata = float(limits.max if dtype.kind == "u" else limits.min)
+            nodata = no_data_of(dtype)
     if nodata is not None and dtype.kind == "f":
         nodata = float(dtype.type(nodata))
     return replace(meta, nodata=nodata)

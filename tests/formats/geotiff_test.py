@@ -123,6 +123,36 @@ def test_ground_control_points_follow_the_finer_grid(tmp_path, cube):
     assert open_scene(tmp_path / "c.tif").meta == broken
 
 
+@pytest.mark.parametrize(("dtype", "nodata", "expected"), [
+    ("u2", None, 65535), ("i2", None, -32768), ("f4", None, np.nan), ("u2", 7, 7)
+])  # fmt: skip
+def test_pixels_behind_a_mask_have_no_data(tmp_path, cube, dtype, nodata, expected):
+    cube, mask = cube.astype(dtype), np.full((7, 9), 255, "u1")
+    mask[2:4, 5] = 0
+    inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
+    with inside, by_rasterio(tmp_path / "a.tif", cube, nodata=nodata) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.write_mask(mask)
+    with open_scene(tmp_path / "a.tif") as scene:
+        np.testing.assert_equal(scene.meta.nodata, expected)
+        found, part = scene.read(), scene.read(slice(3, 7), slice(4, 9))
+    np.testing.assert_array_equal(found[mask == 255], cube[mask == 255])
+    np.testing.assert_array_equal(found[2:4, 5], np.full((2, 5), expected, dtype))
+    np.testing.assert_array_equal(part, found[3:7, 4:9])
+
+
+def test_a_mask_beside_the_file_is_not_opened(tmp_path, cube):
+    """GDAL would open it by any driver."""
+    beside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False)
+    with beside, by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.write_mask(np.zeros((7, 9), "u1"))
+    assert (tmp_path / "a.tif.msk").exists()
+    found, meta = read_scene(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found, cube)
+    assert meta.nodata is None
+
+
 def test_pages_of_other_sizes_are_not_bands(tmp_path, cube):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(cube[..., 0])
