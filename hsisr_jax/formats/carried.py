@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 GCPS = "ground control points"  # ours: {column, row, x, y, z, ...}, pixels from 0 at the corner
 ENTRIES = {"geo points": 4, GCPS: 5}  # of each point, the column and the row first
 GAINS = ("data gain values", "data offset values")
-NOT_OF_BANDS = ("rpc info", "projection info", "pixel size", "z plot range", *ENTRIES)
+SYSTEM = "map info system"  # ours: name and tail of a `map info` that stands for no WKT
+NOT_OF_BANDS = ("rpc info", "projection info", "pixel size", "z plot range", SYSTEM, *ENTRIES)
 
 
 def items(value: str) -> list[str]:

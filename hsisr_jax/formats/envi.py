@@ -7,7 +7,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import envi_header
-from hsisr_jax.formats.carried import gains, items
+from hsisr_jax.formats.carried import SYSTEM, gains, items
 from hsisr_jax.formats.envi_header import integer, parse
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader
@@ -175,9 +175,10 @@ def _fields(meta: SceneMeta, bands: int) -> dict[str, str]:
         fields["sensor type"] = _one_line(meta.sensor)
     fields |= _map_info(meta)
     fields = {key: _listed(values) for key, values in gains(meta.extra, bands).items()} | fields
+    said = {*envi_header.OURS, SYSTEM} if "map info" in fields else envi_header.OURS
     for key, value in meta.extra.items():
         key = " ".join(key.lower().replace("=", " ").split())
-        if key and key not in fields and key not in envi_header.OURS:
+        if key and key not in fields and key not in said:
             value = str(value)
             listed = value.strip().startswith("{")
             fields[key] = _listed([value.strip().strip("{}")]) if listed else _one_line(value)
@@ -212,6 +213,8 @@ def _map_info(meta: SceneMeta) -> dict[str, str]:
     if meta.crs:
         name, tail, wkt = _named(meta.crs)
         fields["coordinate system string"] = "{" + _one_line(wkt) + "}"
+    elif system := items(meta.extra.get(SYSTEM, "")):
+        name, *tail = map(_one_line, system)
     if meta.transform is None:
         return fields
     a, b, c, d, e, f = meta.transform
@@ -237,10 +240,11 @@ def _named(wkt: str) -> tuple[str, list[str], str]:
             esri, code = crs.to_wkt(version="WKT1_ESRI"), crs.to_epsg() or 0
     except (CRSError, ValueError):
         return "Arbitrary", [], wkt
-    if 32601 <= code <= 32660 or 32701 <= code <= 32760:
-        half = "North" if code < 32700 else "South"
-        return "UTM", [str(code % 100), half, "WGS-84", "units=Meters"], esri
+    for name, datum in envi_header.DATUMS.items():
+        if found := datum.zone(code):
+            return "UTM", [str(found[0]), found[1], name, "units=Meters"], esri
+        if code == datum.geographic:
+            return "Geographic Lat/Lon", [name, "units=Degrees"], esri
     if crs.is_geographic:
-        datum = ["WGS-84"] if code == 4326 else []
-        return "Geographic Lat/Lon", [*datum, "units=Degrees"], esri
+        return "Geographic Lat/Lon", ["units=Degrees"], esri
     return "Arbitrary", [], esri

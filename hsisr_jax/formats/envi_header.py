@@ -6,12 +6,13 @@ system string`, for `map info` does not describe them.
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats.carried import GAINS, gains, is_number, items
+from hsisr_jax.formats.carried import GAINS, SYSTEM, gains, is_number, items, listed
 from hsisr_jax.formats.scene import SceneMeta
 
 MAX_HEADER = 1 << 24
@@ -34,6 +35,31 @@ NANOMETRES |= {
     "m": 1e9,
 }
 NANOMETRES |= {"angstroms": 0.1, "nanometer": 1.0, "micrometer": 1e3, "nanometres": 1.0}
+
+
+@dataclass(frozen=True)
+class Datum:
+    """EPSG codes of a datum of `map info`: UTM zones follow `north` and `south`."""
+
+    words: frozenset[str]
+    geographic: int
+    north: int
+    zones: int
+    south: int = 0
+
+    def zone(self, code: int) -> tuple[int, str] | None:
+        """The UTM zone that a code stands for, and its half of the earth."""
+        for base, half in ((self.north, "North"), (self.south, "South")):
+            if base and 1 <= code - base <= self.zones:
+                return code - base, half
+        return None
+
+
+DATUMS = {
+    "WGS-84": Datum(frozenset({"wgs84"}), 4326, 32600, 60, 32700),
+    "North America 1983": Datum(frozenset({"northamerica1983", "nad83"}), 4269, 26900, 23),
+    "North America 1927": Datum(frozenset({"northamerica1927", "nad27"}), 4267, 26700, 22),
+}
 INVERSE = {"wavenumber": 1e7, "ghz": 299792458.0, "mhz": 299792458e3}  # nm = constant / value
 OURS = (
     ("samples", "lines", "bands", "header offset", "file type", "data type", "interleave")
@@ -143,6 +169,10 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
         gain = shift = None
     scale = scale if gain is None else float(gain[0])
     transform, crs = _georeference(path, header)
+    words = items(header.get("map info", ""))
+    words = words[:1] + [word for word in words[7:] if not word.lower().startswith("rotation=")]
+    if not crs and [word.lower() for word in words] not in ([], ["arbitrary"]):
+        extra[SYSTEM] = listed(words)
     return SceneMeta(
         wavelengths=wavelengths,
         fwhm=fwhm,
@@ -234,14 +264,17 @@ def from_wkt(wkt: str) -> str:
 def _named_system(entries: list[str]) -> str:
     """UTM and geographic systems by the words of `map info`."""
     name = entries[0].lower()
-    words = {entry.lower().replace(" ", "") for entry in entries[7:]}
-    if words and not words & {"wgs-84", "wgs84", "wgs_84"}:
+    words = {"".join(c for c in entry.lower() if c not in " -_") for entry in entries[7:]}
+    found = [codes for codes in DATUMS.values() if words & codes.words] or [DATUMS["WGS-84"]]
+    if words and not words & found[0].words:
         return ""
-    code = 4326 if name.startswith("geographic") else None
+    code = found[0].geographic if name.startswith("geographic") else None
     zones = [int(entry) for entry in entries[7:9] if entry.isdecimal() and len(entry) < 3]
-    if name == "utm" and zones and 1 <= zones[0] <= 60:
-        code = (32700 if "south" in words else 32600) + zones[0]
-    if code is None:
+    if name == "utm" and zones and 1 <= zones[0] <= found[0].zones:
+        code = found[0].north + zones[0]
+        if "south" in words:
+            code = found[0].south and found[0].south + zones[0]
+    if not code:
         return ""
     from rasterio.crs import CRS
 
