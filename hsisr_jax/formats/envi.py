@@ -174,7 +174,8 @@ def _fields(meta: SceneMeta, bands: int) -> dict[str, str]:
     if meta.sensor:
         fields["sensor type"] = _one_line(meta.sensor)
     fields |= _map_info(meta)
-    fields = {key: _listed(values) for key, values in gains(meta.extra, bands).items()} | fields
+    for key, values in gains(meta.extra, bands).items():
+        fields.setdefault(key, _listed(values))
     said = {*envi_header.OURS, SYSTEM} if "map info" in fields else envi_header.OURS
     for key, value in meta.extra.items():
         key = " ".join(key.lower().replace("=", " ").split())

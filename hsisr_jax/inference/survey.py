@@ -133,7 +133,8 @@ def warn_of_dtype(
     fits = limits.min - 1 < low and high < limits.max + 1
     if fits and not 0 < high - low < COUNTS:
         return
-    scale = 10.0 ** np.ceil(np.log10(np.abs(physical).max() / limits.max))
+    # A round number, with room for values twice as bright.
+    scale = 10.0 ** np.ceil(np.log10(2 * np.abs(physical).max() / limits.max))
     signed = low > -1 or dtype.kind == "i"
     say(
         f"warning: --dtype={dtype} would store most of the scene as {low:.3g} to {high:.3g}, "
