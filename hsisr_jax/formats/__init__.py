@@ -126,8 +126,8 @@ def check_target(path: str | Path, source: SceneReader | None = None) -> None:
     held = {file.resolve() for file in source.files} if source else set()
     lost = [file.name for file in written if file.resolve() in held]
     if lost:
-        raise UserError(f"{path} would overwrite {' and '.join(lost)}, which is read: "
-                        "choose another name")  # fmt: skip
+        lost_files = " and ".join(lost)
+        raise UserError(f"{path} would overwrite {lost_files} of the input: choose another name")
     if kind == "envi":
         _module(kind).check_free(path)
 
