@@ -11,9 +11,24 @@ from pathlib import Path
 import jax
 import numpy as np
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 model, source, target = sys.argv[1:]
-network = jax.export.deserialize(bytearray(Path(model).read_bytes()))
-cube = np.load(source).astype(np.float32)
+try:
+    network = jax.export.deserialize(bytearray(Path(model).read_bytes()))
+except OSError as error:
+    sys.exit(str(error))
+except Exception as error:
+    sys.exit(f"{model}: not a network that --mode=export wrote ({error})")
+try:
+    cube = np.asarray(np.load(source), np.float32)
+except FileNotFoundError as error:
+    sys.exit(str(error))
+except (OSError, ValueError, TypeError):
+    sys.exit(f"{source}: not a cube that numpy.save wrote; convert other formats to .npy first")
+bands = network.in_avals[0].shape[-1]
+if cube.ndim != 3 or cube.shape[-1] != bands:
+    sys.exit(f"{source}: {cube.shape}, not (height, width, {bands})")
 sharper = np.asarray(network.call(cube[None]))[0]
 np.save(target, sharper)
 print(f"{cube.shape} -> {sharper.shape}")

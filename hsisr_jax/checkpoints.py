@@ -26,6 +26,14 @@ from hsisr_jax.errors import UserError
 FOLDER = "checkpoints"
 UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax calls what it has not renamed yet
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+ADVICE = {
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "make its folder first",
+    errno.EISDIR: "give a file's name",
+    errno.EACCES: "change the permissions or write elsewhere",
+    errno.EPERM: "change the permissions or write elsewhere",
+    errno.EROFS: "write elsewhere",
+}
 WEIGHTS = ("params", "ema", "batch_stats", "constants")  # what prediction needs
 
 
@@ -239,7 +247,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {error.strerror or error}; free space or change it")
+    advice = ADVICE.get(error.errno or 0, "free space or change it")
+    return UserError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 def _disk_reason(error: BaseException | None) -> str | None:

@@ -19,7 +19,7 @@ from hsisr_jax import formats, mesh, report
 from hsisr_jax.checkpoints import write_text
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneReader
+from hsisr_jax.formats import SceneReader, carried
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference import pairs, survey, trained
 from hsisr_jax.inference.ensemble import over_symmetries
@@ -51,6 +51,8 @@ class Options:
     quicklook: bool = True
 
     def __post_init__(self):
+        if self.tile < 0:
+            raise UserError(f"--tile={self.tile}: use a number of pixels, or 0 to have it chosen")
         if self.precision not in PRECISIONS:
             raise UserError(f"--precision={self.precision}: use {' or '.join(PRECISIONS)}")
         if self.normalise not in ("", "model", "scene"):
@@ -75,10 +77,9 @@ def predict(
     if jax.process_count() > 1:
         raise UserError("--mode=predict uses the devices of one process: start it once")
     source, target = Path(input), Path(output)
-    if source.resolve() == target.resolve():
-        raise UserError(f"--output is --input ({source}): choose another name")
     card = trained.load(workdir)
     with formats.open_scene(source, variable=options.variable or None) as scene:
+        formats.check_target(target, scene)
         job = Job(card, Path(workdir), scene, options)
         job.run(target)
     return target
@@ -92,6 +93,8 @@ class Job:
         self.say = Progress(0, 0, 1).say
         if scene.dtype.kind not in "iuf":
             raise UserError(f"{scene.path}: values of type {scene.dtype} cannot be super-resolved")
+        if carried.gains(scene.meta.extra, scene.bands):
+            self.say("warning: the scene's gains differ from band to band and are not applied")
         self.domain, self.bands = survey.choose_domain(card, scene, options.resample_bands)
         self.sample = survey.sample(scene)
         self.normaliser = survey.normaliser(card, self.domain, scene, options.normalise, self.say)
@@ -206,10 +209,14 @@ class Job:
             self.scene.meta,
             scale=self.card.scale,
             wavelengths=self.domain["wavelengths"],
-            other_bands=self.bands is not None or bool(self.card.msi_bands),
+            bands=self.bands,
+            msi_bands=self.card.msi_bands,
+            before=self.scene.dtype,
             dtype=self.options.dtype,
             output_scale=self.options.output_scale or None,
         )
+        dtype = np.dtype(self.options.dtype)
+        survey.warn_of_dtype(self.sample, self.scene.meta, meta, dtype, self.say)
         stat = self.scene.path.stat()
         settings = {
             "input": [str(self.scene.path.resolve()), stat.st_size, stat.st_mtime],
@@ -220,7 +227,7 @@ class Job:
         }
         journal = outputs.Journal(target, settings)
         begin = partial(outputs.begin, target, journal)
-        writer, done = begin(shape=self.shape, dtype=np.dtype(self.options.dtype), meta=meta)
+        writer, done = begin(shape=self.shape, dtype=dtype, meta=meta)
         before, after = self.scene.meta, writer_units(self.normaliser, self.scene.meta, meta)
         quicklook = None
         if self.options.quicklook:

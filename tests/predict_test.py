@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -167,6 +168,53 @@ def test_nan_stays_where_it_was(bicubic, tmp_path):
     assert np.isnan(found).sum() == 4 and np.isnan(found[4:6, 6:8, 1]).all()
 
 
+def test_gains_of_each_band_are_carried_and_told(bicubic, tmp_path, capsys):
+    extra = {"data gain values": "{1, 2, 3, 4}"}
+    meta = SceneMeta(wavelengths=WAVELENGTHS, extra=extra)
+    cube = workdirs.scene(12, 12)
+    for name in ("out.hdr", "out.npy"):
+        _, after = predicted(bicubic, cube, tmp_path, meta=meta, name="in.hdr", out=name)
+        assert after.extra == extra
+        assert "gains differ from band to band" in capsys.readouterr().err
+    options = Options(quicklook=False, output_scale=1e-2)  # they were factors of other numbers
+    _, after = predicted(bicubic, cube, tmp_path, options, meta=meta)
+    assert not after.extra and after.scale == 1e-2
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 65535), ("int16", -32768)])
+def test_nan_becomes_no_data_in_integers(bicubic, tmp_path, dtype, nodata):
+    cube = workdirs.scene(20, 24)
+    cube[2, 3, 1] = np.nan
+    cube[12:, 12:] = 7  # beyond what the type holds of 1e-4
+    meta, options = SceneMeta(wavelengths=WAVELENGTHS), {"quicklook": False, "output_scale": 1e-4}
+    options = Options(dtype=dtype, **options)
+    found, after = predicted(bicubic, cube, tmp_path, options, meta=meta, out="out.tif")
+    assert after.nodata == nodata and (found == nodata).sum() == 4
+    assert (found[4:6, 6:8, 1] == nodata).all()
+    assert found[found != nodata].max() == {"uint16": 65534, "int16": 32767}[dtype]
+    whole = np.rint(np.nan_to_num(cube) * 1e3).astype(np.uint16)
+    _, after = predicted(bicubic, whole, tmp_path, options, meta=meta, out="out.tif")
+    assert after.nodata is None  # integers have nothing to hide
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "factor", "said"),
+    [("uint16", 0.0, 1, r"as 0.\d+ to 0.\d+, rounded .*use --output_scale=0.0001"),
+     ("uint16", 1e-6, 1, "clipped to 0..65535: use --output_scale=0.0001"),
+     ("uint8", 0.0, 1e4, "use --output_scale=0.01"),
+     ("uint16", 1e-4, -1, "use a signed --dtype"),
+     ("int16", 1e-4, 1, ""), ("float32", 0.0, 1, "")],
+)  # fmt: skip
+def test_an_integer_type_that_loses_the_scene_is_told(
+    bicubic, tmp_path, capsys, dtype, scale, factor, said
+):
+    cube = workdirs.scene(12, 12) * factor
+    options = Options(dtype=dtype, output_scale=scale, quicklook=False)
+    predicted(bicubic, cube, tmp_path, options, meta=SceneMeta(scale=1 / max(factor, 1)))
+    found = [ln for ln in capsys.readouterr().err.splitlines() if "--dtype" in ln]
+    assert len(found) == bool(said) and (not said or re.search(said, found[0])), found
+
+
 def test_the_models_range_is_applied_and_inverted(tmp_path):
     """The network sees what it saw in training, whatever the units of the file."""
     seen = Normaliser(gain=0.5, bias=0.1)
@@ -216,8 +264,11 @@ def test_resampled_bands_are_the_models(bicubic, tmp_path):
     nm = np.linspace(400, 800, 9)
     cube = np.broadcast_to(nm.astype(np.float32) / 1000, (12, 12, 9))
     options = Options(quicklook=False, resample_bands=True)
-    found, meta = predicted(bicubic, cube, tmp_path, options, meta=SceneMeta(wavelengths=nm))
+    extra = {"spectra names": "{a, b, c, d, e, f, g, h, i}", "default bands": "{5, 3, 1}"}
+    before = SceneMeta(wavelengths=nm, extra=extra | {"flight": "f12"})
+    found, meta = predicted(bicubic, cube, tmp_path, options, meta=before)
     np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+    assert meta.extra == {"flight": "f12"}
     assert found.shape == (24, 24, 4)
     expected = np.broadcast_to(WAVELENGTHS / 1000, found.shape)
     np.testing.assert_allclose(found, expected, atol=0.01)  # a spectrum that is a straight line
@@ -227,9 +278,14 @@ def test_bad_bands_are_left_out(bicubic, tmp_path):
     cube = workdirs.scene(12, 12, 5)
     bad = np.array([False, True, False, False, False])
     nm = np.insert(WAVELENGTHS, 1, 490)
-    found, meta = predicted(bicubic, cube, tmp_path, meta=SceneMeta(wavelengths=nm, bad_bands=bad))
+    extra = {"data gain values": "{1, 2, 3, 4, 5}", "default bands": "{5, 3, 1}"}
+    before = SceneMeta(wavelengths=nm, bad_bands=bad, fwhm=np.arange(5), band_names="abcde",
+                       extra=extra)  # fmt: skip
+    found, meta = predicted(bicubic, cube, tmp_path, meta=before)
     np.testing.assert_allclose(found, resize.imresize(cube[..., ~bad], 2), atol=2e-6)
     np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
+    assert meta.fwhm.tolist() == [0, 2, 3, 4] and "".join(meta.band_names) == "acde"
+    assert meta.extra == {"data gain values": "{1, 3, 4, 5}", "default bands": "{4, 2, 1}"}
 
 
 def test_self_ensemble_and_bfloat16(rcam, tmp_path):
@@ -257,6 +313,20 @@ def test_spectral_super_resolution_has_the_models_wavelengths(tmp_path):
     assert (tmp_path / "out_quicklook.png").exists()
     with pytest.raises(UserError, match="5 bands and the model reads 3"):
         predicted(workdir, workdirs.scene(8, 8, 5), tmp_path, meta=SceneMeta())
+
+
+def test_multispectral_bands_are_those_of_training_in_their_order(tmp_path):
+    degradation = {"name": "spectral", "centres": [480.0, 560.0, 660.0]}
+    workdir = workdirs.make(tmp_path / "run", "ssran", bands=7, msi=3, degradation=degradation)
+    cube = workdirs.scene(8, 8, 3)
+    for nm in ([485, 555, 665], None):
+        predicted(workdir, cube, tmp_path, meta=SceneMeta(wavelengths=nm))
+    for nm in ([660, 560, 480], [480, 560, 830]):
+        with pytest.raises(UserError, match="in that order") as caught:
+            predicted(workdir, cube, tmp_path, meta=SceneMeta(wavelengths=nm))
+        assert "model: 3 bands, 480-660 nm (480, 560, 660)" in str(caught.value)
+    assert trained.Trained({}, msi_bands=2, degradation={"centres": [0.5, 2]}).msi_centres == [
+        500, 2000]  # fmt: skip
 
 
 def test_the_quicklook_is_in_true_colour(tmp_path):
@@ -338,7 +408,7 @@ def test_other_settings_start_anew(rcam, tmp_path, capsys):
     ("options", "word"),
     [({"precision": "float16"}, "--precision"), ({"dtype": "text"}, "--dtype"),
      ({"normalise": "max"}, "--normalise"), ({"output_scale": -1.0}, "--output_scale"),
-     ({"tile": 4, "overlap": 4}, "cannot overlap")],
+     ({"tile": 4, "overlap": 4}, "cannot overlap"), ({"tile": -8}, "--tile=-8: use")],
 )  # fmt: skip
 def test_options_that_make_no_sense(bicubic, tmp_path, options, word):
     with pytest.raises(UserError, match=word):
@@ -356,6 +426,37 @@ def test_files_that_make_no_sense(bicubic, tmp_path):
         predict.predict(tmp_path, tmp_path / "in.npy", tmp_path / "out.npy")
     with pytest.raises(UserError, match="unknown ending"):
         predict.predict(bicubic, tmp_path / "in.npy", tmp_path / "out.jpg")
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("a.hdr", "a.img"), ("a.img", "a.hdr"), ("a.hdr", "a.bsq"), ("a.img", "a.img"),
+     ("link.tif", "a.bil"), ("t.tif", "t.bil")],
+)  # fmt: skip
+def test_no_file_of_another_scene_is_overwritten(bicubic, tmp_path, source, target):
+    for name in ("a.hdr", "t.tif"):
+        formats.write_scene(tmp_path / name, workdirs.scene(12, 12), META)
+    (tmp_path / "t.hdr").write_text("ENVI\nwavelength = {450, 533.33, 616.67, 700}\n")
+    (tmp_path / "link.tif").symlink_to("t.tif")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="choose another name"):
+        predict.predict(bicubic, tmp_path / source, tmp_path / target, QUIET)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_earlier_result_is_replaced_by_the_same_command(bicubic, tmp_path):
+    cube = workdirs.scene(12, 12)
+    for target in ("out.hdr", "out.hdr", "two.bil", "two.bil", "a.npy", "a.npy"):
+        predicted(bicubic, cube, tmp_path, name="in.hdr", out=target)
+
+
+def test_a_name_that_cannot_be_written_is_told_before_any_work(bicubic, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "Job", None)
+    formats.write_scene(tmp_path / "in.npy", workdirs.scene(12, 12))
+    for name, word in (("out.jpg", "unknown ending"), ("no/out.tif", "there is no folder .*/no;"),
+                       (".", "unknown ending")):  # fmt: skip
+        with pytest.raises(UserError, match=word):
+            predict.predict(bicubic, tmp_path / "in.npy", tmp_path / name)
 
 
 def test_a_pair_is_scored_by_every_protocol(rcam, tmp_path, capsys):

@@ -17,6 +17,7 @@ __all__ = [
     "SceneMeta",
     "SceneReader",
     "SceneWriter",
+    "check_target",
     "create_scene",
     "open_scene",
     "read_scene",
@@ -84,10 +85,7 @@ def create_scene(
     ("auto", "5", "7.3": MATLAB).
     """
     path = Path(path)
-    kind = _ending(path)
-    if kind is None:
-        known = " ".join(f".{ending}" for endings in ENDINGS.values() for ending in endings)
-        raise UserError(f"{path}: unknown ending; a scene is written as one of {known}")
+    kind = _written_as(path)
     if min(height, width, bands) < 1:
         raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
     meta = (meta or SceneMeta()).check(bands, path)
@@ -115,9 +113,37 @@ def write_scene(
         out.write(0, 0, array)
 
 
+def check_target(path: str | Path, source: SceneReader | None = None) -> None:
+    """Refuse a name that nothing can be written under, or that would cost another scene its files:
+    those of `source`, or the header of other data."""
+    path = Path(path)
+    kind = _written_as(path)
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give a file in it")
+    written = _module(kind).written_files(path) if kind == "envi" else (path,)
+    held = {file.resolve() for file in source.files} if source else set()
+    lost = [file.name for file in written if file.resolve() in held]
+    if lost:
+        lost_files = " and ".join(lost)
+        raise UserError(f"{path} would overwrite {lost_files} of the input: choose another name")
+    if kind == "envi":
+        _module(kind).check_free(path)
+
+
 def _module(kind: str) -> Any:
     """The format's own file, imported when needed: h5py and rasterio are slow to import."""
     return import_module(f"hsisr_jax.formats.{kind}")
+
+
+def _written_as(path: Path) -> str:
+    """The format that an ending asks for."""
+    kind = _ending(path)
+    if kind is None:
+        known = " ".join(f".{ending}" for endings in ENDINGS.values() for ending in endings)
+        raise UserError(f"{path}: unknown ending; a scene is written as one of {known}")
+    return kind
 
 
 def _ending(path: Path) -> str | None:

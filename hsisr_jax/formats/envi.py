@@ -7,6 +7,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import envi_header
+from hsisr_jax.formats.carried import SYSTEM, gains, items
 from hsisr_jax.formats.envi_header import integer, parse
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader
@@ -38,7 +39,7 @@ def _layout(path: Path, header: dict[str, str]) -> RawLayout:
     if integer(path, header, "file compression", 0):
         raise UserError(f"{path}: 'file compression' is on; save the cube uncompressed")
     frames = header.get("major frame offsets", ""), header.get("minor frame offsets", "")
-    if any(item != "0" for frame in frames for item in envi_header.items(frame)):
+    if any(item != "0" for frame in frames for item in items(frame)):
         raise UserError(f"{path}: frame offsets are not known here; save the cube without them")
     interleave = header.get("interleave", "bsq").lower()
     if interleave not in INTERLEAVES:
@@ -85,6 +86,27 @@ def _data_of(header_path: Path, header: dict[str, str]) -> Path:
     return found[0]
 
 
+def written_files(path: Path) -> tuple[Path, Path]:
+    """Data and header of a cube that is written under this name."""
+    if path.suffix.lower() == ".hdr":
+        return path.with_suffix(".img"), path
+    return path, path.with_suffix(".hdr")
+
+
+def check_free(path: Path) -> None:
+    """Refuse a name whose header is that of other data: those could not be read any more."""
+    data, header = written_files(path)
+    try:
+        owner = _data_of(header, parse(header))
+    except (OSError, UserError):  # no header, none of ENVI, or one that lost its data
+        return
+    if owner != data:
+        raise UserError(
+            f"{path} is written with the header {header.name}, which belongs to {owner.name}: "
+            "choose another name"
+        )
+
+
 def create_scene(
     path: Path,
     *,
@@ -102,8 +124,7 @@ def create_scene(
         raise UserError(f"{path}: interleave {interleave!r} is not one of bsq, bil, bip")
     if implied not in (None, interleave):
         raise UserError(f"{path}: interleave {interleave!r} contradicts the file's ending")
-    data = path.with_suffix(".img") if ending == "hdr" else path
-    header = path if ending == "hdr" else path.with_suffix(".hdr")
+    data, header = written_files(path)
     codes = {np.dtype(name): code for code, name in envi_header.TYPES.items()}
     dtype = dtype.newbyteorder("<")
     if dtype.newbyteorder("=") not in codes:
@@ -153,9 +174,12 @@ def _fields(meta: SceneMeta, bands: int) -> dict[str, str]:
     if meta.sensor:
         fields["sensor type"] = _one_line(meta.sensor)
     fields |= _map_info(meta)
+    for key, values in gains(meta.extra, bands).items():
+        fields.setdefault(key, _listed(values))
+    said = {*envi_header.OURS, SYSTEM} if "map info" in fields else envi_header.OURS
     for key, value in meta.extra.items():
         key = " ".join(key.lower().replace("=", " ").split())
-        if key and key not in fields and key not in envi_header.OURS:
+        if key and key not in fields and key not in said:
             value = str(value)
             listed = value.strip().startswith("{")
             fields[key] = _listed([value.strip().strip("{}")]) if listed else _one_line(value)
@@ -190,6 +214,8 @@ def _map_info(meta: SceneMeta) -> dict[str, str]:
     if meta.crs:
         name, tail, wkt = _named(meta.crs)
         fields["coordinate system string"] = "{" + _one_line(wkt) + "}"
+    elif system := items(meta.extra.get(SYSTEM, "")):
+        name, *tail = map(_one_line, system)
     if meta.transform is None:
         return fields
     a, b, c, d, e, f = meta.transform
@@ -215,10 +241,11 @@ def _named(wkt: str) -> tuple[str, list[str], str]:
             esri, code = crs.to_wkt(version="WKT1_ESRI"), crs.to_epsg() or 0
     except (CRSError, ValueError):
         return "Arbitrary", [], wkt
-    if 32601 <= code <= 32660 or 32701 <= code <= 32760:
-        half = "North" if code < 32700 else "South"
-        return "UTM", [str(code % 100), half, "WGS-84", "units=Meters"], esri
+    for name, datum in envi_header.DATUMS.items():
+        if found := datum.zone(code):
+            return "UTM", [str(found[0]), found[1], name, "units=Meters"], esri
+        if code == datum.geographic:
+            return "Geographic Lat/Lon", [name, "units=Degrees"], esri
     if crs.is_geographic:
-        datum = ["WGS-84"] if code == 4326 else []
-        return "Geographic Lat/Lon", [*datum, "units=Degrees"], esri
+        return "Geographic Lat/Lon", ["units=Degrees"], esri
     return "Arbitrary", [], esri

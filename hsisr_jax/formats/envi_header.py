@@ -6,12 +6,13 @@ system string`, for `map info` does not describe them.
 """
 
 import math
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.carried import GAINS, SYSTEM, gains, is_number, items, listed
 from hsisr_jax.formats.scene import SceneMeta
 
 MAX_HEADER = 1 << 24
@@ -34,6 +35,31 @@ NANOMETRES |= {
     "m": 1e9,
 }
 NANOMETRES |= {"angstroms": 0.1, "nanometer": 1.0, "micrometer": 1e3, "nanometres": 1.0}
+
+
+@dataclass(frozen=True)
+class Datum:
+    """EPSG codes of a datum of `map info`: UTM zones follow `north` and `south`."""
+
+    words: frozenset[str]
+    geographic: int
+    north: int
+    zones: int
+    south: int = 0
+
+    def zone(self, code: int) -> tuple[int, str] | None:
+        """The UTM zone that a code stands for, and its half of the earth."""
+        for base, half in ((self.north, "North"), (self.south, "South")):
+            if base and 1 <= code - base <= self.zones:
+                return code - base, half
+        return None
+
+
+DATUMS = {
+    "WGS-84": Datum(frozenset({"wgs84"}), 4326, 32600, 60, 32700),
+    "North America 1983": Datum(frozenset({"northamerica1983", "nad83"}), 4269, 26900, 23),
+    "North America 1927": Datum(frozenset({"northamerica1927", "nad27"}), 4267, 26700, 22),
+}
 INVERSE = {"wavenumber": 1e7, "ghz": 299792458.0, "mhz": 299792458e3}  # nm = constant / value
 OURS = (
     ("samples", "lines", "bands", "header offset", "file type", "data type", "interleave")
@@ -85,12 +111,6 @@ def _braces(path: Path, key: str, value: str, lines) -> str:
     return "\n".join(parts)
 
 
-def items(value: str) -> list[str]:
-    """The entries of a list in braces."""
-    inside = value.strip().removeprefix("{").partition("}")[0]
-    return [item.strip() for item in inside.replace("\n", " ").split(",") if item.strip()]
-
-
 def integer(path: Path, header: dict[str, str], key: str, default: int | None = None) -> int:
     """A whole number of the header, or the default."""
     if key not in header:
@@ -139,18 +159,20 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
     """What the header says about the scene; other fields are carried along as `extra`."""
     wavelengths, fwhm = _wavelengths(path, header, bands)
     bbl = numbers(path, header, "bbl", bands)
-    gains = numbers(path, header, "data gain values", bands)
-    offsets = numbers(path, header, "data offset values", bands)
+    gain, shift = (numbers(path, header, key, bands) for key in GAINS)
     factor = number(path, header, "reflectance scale factor", None)
     scale = 1 / factor if factor else 1.0
     extra = {key: value for key, value in header.items() if key not in OURS}
-    for key, values in (("data gain values", gains), ("data offset values", offsets)):
-        if values is not None and np.ptp(values):  # one a band: for the user to apply
-            extra[key] = header[key]
-    if gains is not None and not np.ptp(gains):
-        scale = float(gains[0])
-    shift = float(offsets[0]) if offsets is not None and not np.ptp(offsets) else 0.0
+    each = gains(header, bands)
+    if each:  # one a band: for the user to apply
+        extra |= {key: header[key] for key in each}
+        gain = shift = None
+    scale = scale if gain is None else float(gain[0])
     transform, crs = _georeference(path, header)
+    words = items(header.get("map info", ""))
+    words = words[:1] + [word for word in words[7:] if not word.lower().startswith("rotation=")]
+    if not crs and [word.lower() for word in words] not in ([], ["arbitrary"]):
+        extra[SYSTEM] = listed(words)
     return SceneMeta(
         wavelengths=wavelengths,
         fwhm=fwhm,
@@ -158,7 +180,7 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
         bad_bands=None if bbl is None else bbl == 0,
         nodata=number(path, header, "data ignore value", None),
         scale=scale,
-        offset=shift,
+        offset=0.0 if shift is None else float(shift[0]),
         units=header.get("data units", ""),
         description=header.get("description", "").strip("{}").strip(),
         sensor=header.get("sensor type", ""),
@@ -216,14 +238,10 @@ def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...]
         e,
         north - d * column - e * row,
     )
-    saved = [float(x) for x in items(header.get("affine transform", "")) if _is_number(x)]
+    saved = [float(x) for x in items(header.get("affine transform", "")) if is_number(x)]
     if len(saved) == 6:  # ours, where `map info` cannot say it
         transform = tuple(saved)
     return transform, from_wkt(wkt) or _named_system(entries)
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text) is not None
 
 
 def from_wkt(wkt: str) -> str:
@@ -246,14 +264,17 @@ def from_wkt(wkt: str) -> str:
 def _named_system(entries: list[str]) -> str:
     """UTM and geographic systems by the words of `map info`."""
     name = entries[0].lower()
-    words = {entry.lower().replace(" ", "") for entry in entries[7:]}
-    if words and not words & {"wgs-84", "wgs84", "wgs_84"}:
+    words = {"".join(c for c in entry.lower() if c not in " -_") for entry in entries[7:]}
+    found = [codes for codes in DATUMS.values() if words & codes.words] or [DATUMS["WGS-84"]]
+    if words and not words & found[0].words:
         return ""
-    code = 4326 if name.startswith("geographic") else None
+    code = found[0].geographic if name.startswith("geographic") else None
     zones = [int(entry) for entry in entries[7:9] if entry.isdecimal() and len(entry) < 3]
-    if name == "utm" and zones and 1 <= zones[0] <= 60:
-        code = (32700 if "south" in words else 32600) + zones[0]
-    if code is None:
+    if name == "utm" and zones and 1 <= zones[0] <= found[0].zones:
+        code = found[0].north + zones[0]
+        if "south" in words:
+            code = found[0].south and found[0].south + zones[0]
+    if not code:
         return ""
     from rasterio.crs import CRS
 

@@ -6,7 +6,6 @@ driver may open a file, so that no file can point GDAL at another one.
 """
 
 import math
-import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import enmap, envi_header
+from hsisr_jax.formats import carried, geotiff_meta
 from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
@@ -26,24 +25,22 @@ from hsisr_jax.formats.scene import (
     SceneReader,
     SceneWriter,
     check_size,
+    no_data_of,
     writable,
 )
 
 BLOCK = 256
+# A mask in a file beside it would be opened by any driver of GDAL.
+ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 SPARE = 1 << 22  # bytes of a tile that may be larger than its file: the last is cut
-IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
-# Dataset-level tags of TIFF itself, or that GDAL makes; the rest is carried along.
-GDALS = ("AREA_OR_POINT", "TIFFTAG_", "INTERLEAVE", "COMPRESSION")
-WKT = "crs_wkt"  # only for a reference system that GDAL does not know
-OURS = {"description": "TIFFTAG_IMAGEDESCRIPTION", "sensor": "sensor", "units": "data_units"}
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _settings(**more: Any) -> Iterator[None]:
     """A small block cache: GDAL's own would take 5% of the machine's memory. Of one thread only."""
     import rasterio
 
-    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536):
+    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536, **more):
         yield
 
 
@@ -58,10 +55,19 @@ def _open(path: Path | str, mode: str = "r", **options: Any) -> Any:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Any]:
+def _opened(path: Path | str, **settings: Any) -> Iterator[Any]:
     """A dataset for a while."""
-    with _settings(), _open(path) as dataset:
+    with _settings(**settings), _open(path) as dataset:
         yield dataset
+
+
+def _masked(path: Path) -> bool:
+    """Whether the file hides pixels by a mask of its own."""
+    from rasterio.enums import MaskFlags
+
+    with _opened(path, **ALONE) as dataset:
+        flags = dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 def _page_number(name: str) -> int:
@@ -82,10 +88,13 @@ class GeoTiffReader(SceneReader):
             self._check(first, max(1, len(pages)))
             self.dtype = np.dtype(first.dtypes[0])
             self.bands = first.count
-            self.meta = _meta(path, first)
+            self.meta = geotiff_meta.meta_of(path, first)
         self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
         self.bands = len(self.pages) or self.bands
-        self.meta = _beside(path, self.meta, self.bands)
+        self.meta = geotiff_meta.completed(path, self.meta, self.bands)
+        self.masked = not self.pages and _masked(path)
+        if self.masked and self.meta.nodata is None:
+            self.meta = replace(self.meta, nodata=no_data_of(self.dtype))
 
     def _check(self, dataset: Any, pages: int) -> None:
         """Refuse what declares more than the file can hold, before anything is allocated."""
@@ -123,8 +132,10 @@ class GeoTiffReader(SceneReader):
             return cube.transpose(1, 2, 0)
         part = Window(cols.start, rows.start, width, height)
         if not self.pages:
-            with _opened(self.path) as dataset:
+            with _opened(self.path, **(ALONE if self.masked else {})) as dataset:
                 dataset.read(window=part, out=cube)
+                if self.masked:
+                    cube[:, dataset.read_masks(1, window=part) == 0] = self.meta.nodata
         for band, name in enumerate(self.pages):
             with _opened(name) as page:
                 page.read(1, window=part, out=cube[band])
@@ -134,81 +145,6 @@ class GeoTiffReader(SceneReader):
 def open_scene(path: Path, *, variable: str | None = None) -> GeoTiffReader:
     """Open a TIFF or BigTIFF."""
     return GeoTiffReader(path)
-
-
-def _meta(path: Path, dataset: Any) -> SceneMeta:
-    tags = dataset.tags()
-    bands = range(1, dataset.count + 1)
-    each = [{k.lower(): v for k, v in dataset.tags(band).items()} for band in bands]
-    imagery = [dataset.tags(band, ns="IMAGERY") for band in bands]
-    names = tuple(name or "" for name in dataset.descriptions)
-    wavelengths, fwhm = _wavelengths(each, imagery, names)
-    if wavelengths and list(names) == [f"{centre:g} nm" for centre in wavelengths]:
-        names = ()  # ours, for the lists of other programs
-    bad = [tag.get("bad_band") for tag in each]
-    known = {WKT, *(tag.lower() for tag in OURS.values())}
-    extra = {
-        key: value
-        for key, value in tags.items()
-        if not key.startswith(GDALS) and key.lower() not in known
-    }
-    identity = dataset.transform.is_identity
-    return SceneMeta(
-        wavelengths=wavelengths,
-        fwhm=fwhm,
-        band_names=names if any(names) else (),
-        bad_bands=np.array([value == "1" for value in bad]) if any(bad) else None,
-        nodata=dataset.nodata,
-        scale=dataset.scales[0] if len(set(dataset.scales)) == 1 else 1.0,
-        offset=dataset.offsets[0] if len(set(dataset.offsets)) == 1 else 0.0,
-        units=tags.get(OURS["units"], (dataset.units[0] or "") if dataset.units else ""),
-        description=tags.get(OURS["description"], ""),
-        sensor=tags.get(OURS["sensor"], ""),
-        crs=dataset.crs.to_wkt() if dataset.crs else tags.get(WKT, ""),
-        transform=None if identity else tuple(dataset.transform)[:6],
-        extra=extra,
-    )
-
-
-def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) -> tuple:
-    """Wavelengths and widths in nm, from tags, from GDAL's IMAGERY domain, or from band names."""
-    centres, widths = [], []
-    for tags, optics, name in zip(each, imagery, names):
-        unit = envi_header.NANOMETRES.get(tags.get("wavelength_units", "nm").lower())
-        in_name = IN_NAME.search(name)
-        if "wavelength" in tags and unit:
-            centres.append(float(tags["wavelength"]) * unit)
-            widths.append(float(tags.get("fwhm", math.nan)) * unit)
-        elif "CENTRAL_WAVELENGTH_UM" in optics:
-            centres.append(float(optics["CENTRAL_WAVELENGTH_UM"]) * 1e3)
-            widths.append(float(optics.get("FWHM_UM", math.nan)) * 1e3)
-        elif in_name:
-            centres.append(float(in_name[1]) * envi_header.NANOMETRES[in_name[2].lower()])
-            widths.append(math.nan)
-        else:
-            return None, None
-    return centres, None if np.isnan(widths).any() else widths
-
-
-def _beside(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
-    """Wavelengths from EnMAP's XML or from an ENVI header (Houston 2013) beside the TIFF."""
-    if len(meta.band_names) not in (0, bands):  # the first page's alone
-        meta = replace(meta, band_names=())
-    if meta.bad_bands is not None and len(meta.bad_bands) != bands:
-        meta = replace(meta, bad_bands=None)
-    if meta.wavelengths is not None and len(meta.wavelengths) != bands:
-        meta = replace(meta, wavelengths=None, fwhm=None)
-    if meta.wavelengths is not None:
-        return meta
-    meta = enmap.completed(path, meta, bands)
-    header_path = path.with_suffix(".hdr")
-    if meta.wavelengths is not None or not header_path.is_file():
-        return meta
-    try:
-        found = envi_header.meta_of(header_path, envi_header.parse(header_path), bands)
-    except UserError:  # some other header that happens to have this name
-        return meta
-    return replace(meta, wavelengths=found.wavelengths, fwhm=found.fwhm)
 
 
 class GeoTiffWriter(SceneWriter):
@@ -237,7 +173,7 @@ class GeoTiffWriter(SceneWriter):
             return
         try:
             self._open("w", **_profile(shape, dtype, meta))
-            _describe(self.dataset, meta)
+            geotiff_meta.describe(self.dataset, meta)
         except BaseException:
             self._abort()
             raise
@@ -277,6 +213,7 @@ class GeoTiffWriter(SceneWriter):
 
 
 def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
+    from rasterio.control import GroundControlPoint
     from rasterio.transform import Affine
 
     height, width, bands = shape
@@ -286,55 +223,10 @@ def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:
         profile["transform"] = Affine(*meta.transform)
-    crs = _system(meta.crs)
+    elif points := carried.points(meta.extra):
+        profile["gcps"] = [GroundControlPoint(row, col, *xyz) for col, row, *xyz in points]
+    crs = geotiff_meta.system(meta.crs)
     return profile | ({"crs": crs} if crs else {})
-
-
-def _system(wkt: str) -> Any:
-    """The reference system, or none if GDAL does not know it; then its text goes into a tag."""
-    from rasterio import Env
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        with Env():
-            return CRS.from_wkt(wkt) if wkt else None
-    except (CRSError, ValueError):
-        return None
-
-
-def _describe(dataset: Any, meta: SceneMeta) -> None:
-    """Everything but the values and the georeference, as tags."""
-    texts = {OURS[name]: getattr(meta, name) for name in OURS}
-    if not _system(meta.crs):
-        texts[WKT] = meta.crs
-    extra = {key: value for key, value in meta.extra.items() if not key.startswith(GDALS)}
-    dataset.update_tags(**{key: value for key, value in (extra | texts).items() if value})
-    if meta.scale != 1 or meta.offset:
-        dataset.scales = [meta.scale] * dataset.count
-        dataset.offsets = [meta.offset] * dataset.count
-    for band in range(dataset.count):
-        tags: dict[str, str] = {}
-        optics: dict[str, str] = {}
-        name = ""
-        if meta.wavelengths is not None:
-            centre = float(meta.wavelengths[band])
-            tags |= {"wavelength": repr(centre), "wavelength_units": "Nanometers"}
-            optics["CENTRAL_WAVELENGTH_UM"] = repr(centre / 1e3)
-            name = f"{centre:g} nm"
-        if meta.fwhm is not None:
-            width = float(meta.fwhm[band])
-            tags["fwhm"] = repr(width)
-            optics["FWHM_UM"] = repr(width / 1e3)
-        if meta.bad_bands is not None:
-            tags["bad_band"] = str(int(meta.bad_bands[band]))
-        if tags:
-            dataset.update_tags(band + 1, **tags)
-        if optics:
-            dataset.update_tags(band + 1, ns="IMAGERY", **optics)
-        name = meta.band_names[band] if meta.band_names else name
-        if name:
-            dataset.set_band_description(band + 1, name)
 
 
 def create_scene(

@@ -125,6 +125,10 @@ class RawReader(SceneReader):
         self.height, self.width, self.bands = layout.height, layout.width, layout.bands
         self.dtype = layout.dtype.newbyteorder("=")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.path, self.data
+
     def _read(self, rows: slice, cols: slice) -> np.ndarray:
         return read_window(self.data, self.layout, rows, cols)
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats import carried
 
 # The most that one byte of deflate can become; what claims more is damaged or hostile.
 MAX_EXPANSION = 1100
@@ -66,10 +67,11 @@ class SceneMeta:
 
     def scaled(self, factor: float) -> "SceneMeta":
         """Metadata of a grid `factor` times finer: smaller pixels, the same top-left corner."""
+        meta = replace(self, extra=carried.finer(self.extra, factor))
         if self.transform is None:
-            return self
+            return meta
         a, b, c, d, e, f = self.transform
-        return replace(self, transform=(a / factor, b / factor, c, d / factor, e / factor, f))
+        return replace(meta, transform=(a / factor, b / factor, c, d / factor, e / factor, f))
 
     def select(self, bands: slice | Sequence[int] | np.ndarray) -> "SceneMeta":
         """Metadata of the chosen bands: a slice, indices, or a boolean mask."""
@@ -81,6 +83,11 @@ class SceneMeta:
             for name in ("wavelengths", "fwhm", "bad_bands")
             for value in [getattr(self, name)]
         }
+        lists = self.wavelengths, self.fwhm, self.bad_bands, self.band_names or None
+        count = next((len(value) for value in lists if value is not None), 0)
+        if count:
+            chosen = np.arange(count)[bands].tolist()
+            picked["extra"] = carried.of_bands(self.extra, chosen, count)
         return replace(self, band_names=names, **picked)
 
     def check(self, bands: int, where: object) -> "SceneMeta":
@@ -117,6 +124,14 @@ class SceneMeta:
             values[name] = float(values.get(name, name == "scale"))
         values["extra"] = {str(k): str(v) for k, v in dict(values.get("extra", {})).items()}
         return cls(**values)
+
+
+def no_data_of(dtype: np.dtype) -> float:
+    """What marks hidden values where a file names none: NaN, or the end of an integer's range."""
+    if dtype.kind not in "iu":
+        return float("nan")
+    limits = np.iinfo(dtype)
+    return float(limits.max if dtype.kind == "u" else limits.min)
 
 
 @contextmanager
@@ -167,6 +182,11 @@ class SceneReader(ABC):
     bands: int
     dtype: np.dtype
     meta: SceneMeta
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that the values and their description are read from."""
+        return (self.path,)
 
     def read(self, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Values `(h, w, c)` of a window, or of everything, in the stored dtype (native order)."""

@@ -17,7 +17,8 @@ import numpy as np
 from hsisr_jax.checkpoints import disk_error
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneMeta, SceneWriter, create_scene
+from hsisr_jax.formats import SceneMeta, SceneWriter, carried, create_scene
+from hsisr_jax.formats.scene import no_data_of
 from hsisr_jax.inference.grid import Unit
 
 SLAB = 16 << 20  # bytes that are converted at a time
@@ -176,21 +177,34 @@ def output_meta(
     *,
     scale: int,
     wavelengths: list[float] | None,
-    other_bands: bool,
+    bands: np.ndarray | None,
+    msi_bands: int,
+    before: np.dtype,
     dtype: np.dtype,
     output_scale: float | None,
 ) -> SceneMeta:
-    """The input's metadata on the finer grid; `other_bands`: the output has the model's bands."""
+    """The input's metadata on the finer grid, and of the model's bands where it is seen through
+    `bands` or has `msi_bands` of its own.
+
+    Integers have no NaN: a file of them that is made from floats (`before`) has a no-data value.
+    """
     meta = meta.scaled(scale)
-    if other_bands:
-        meta = replace(meta, wavelengths=wavelengths, fwhm=None, band_names=(), bad_bands=None)
+    count = msi_bands or (0 if bands is None else len(bands))
+    if bands is not None and np.isin(bands, (0, 1)).all():  # some of the scene's own bands
+        meta = meta.select(bands.argmax(0))
+    elif count:
+        meta = replace(meta, wavelengths=wavelengths, fwhm=None, band_names=(), bad_bands=None,
+                       extra=carried.of_bands(meta.extra, None, count))  # fmt: skip
     if output_scale:
-        meta = replace(meta, scale=output_scale, offset=0.0)
+        extra = {key: text for key, text in meta.extra.items() if key not in carried.GAINS}
+        meta = replace(meta, scale=output_scale, offset=0.0, extra=extra)
     dtype, nodata = np.dtype(dtype), meta.nodata
+    if nodata is None and np.dtype(before).kind == "f":
+        nodata = np.nan if dtype.kind in "iu" else None
     if nodata is not None and dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if not (limits.min <= nodata <= limits.max and nodata == round(nodata)):
-            nodata = float(limits.max if dtype.kind == "u" else limits.min)
+            nodata = no_data_of(dtype)
     if nodata is not None and dtype.kind == "f":
         nodata = float(dtype.type(nodata))
     return replace(meta, nodata=nodata)

@@ -8,12 +8,13 @@ from hsisr_jax.data.normalise import Normaliser, from_physical
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader
 from hsisr_jax.inference.trained import Trained, of_stored
-from hsisr_jax.inference.wavelengths import band_map
+from hsisr_jax.inference.wavelengths import alike, band_map, shown
 from hsisr_jax.report.pictures import colour_bands
 
 PLACES, ROWS = 16, 8  # rows that are looked at, spread over the scene
 PIXELS = 20_000
 BYTES = 64 << 20  # read at a time
+COUNTS = 20  # whole numbers between dark and bright, or else an integer type loses the scene
 
 
 def choose_domain(
@@ -24,6 +25,13 @@ def choose_domain(
         if scene.bands != card.msi_bands:
             raise UserError(
                 f"{scene.path} has {scene.bands} bands and the model reads {card.msi_bands}"
+            )
+        if not alike(card.msi_centres, scene.meta.wavelengths):
+            raise UserError(
+                f"{scene.path}: its bands are not those that the model reads, in that order.\n"
+                f"  model: {shown(card.msi_centres, card.msi_bands)}\n"
+                f"  scene: {shown(scene.meta.wavelengths, scene.bands)}\n"
+                "give a file with the model's bands"
             )
         return card.domains[0], None
     refused: UserError | None = None
@@ -106,6 +114,33 @@ def warn_of_range(known: Normaliser, stored: np.ndarray, say: Callable[[str], No
             f"warning: the network sees values of {low:.3g} to {high:.3g} and was trained on about "
             "0 to 1; check the scene's scale factor, or use --normalise=scene"
         )
+
+
+def warn_of_dtype(
+    stored: np.ndarray,
+    before: SceneMeta,
+    after: SceneMeta,
+    dtype: np.dtype,
+    say: Callable[[str], None],
+) -> None:
+    """Integers that would lose the scene: a handful of different values, or clipped ones."""
+    values = stored[np.isfinite(stored)]
+    if dtype.kind not in "iu" or not values.size:
+        return
+    limits, physical = np.iinfo(dtype), np.percentile(values, [2, 98]) * before.scale
+    physical = physical + before.offset
+    low, high = (physical - after.offset) / after.scale
+    fits = limits.min - 1 < low and high < limits.max + 1
+    if fits and not 0 < high - low < COUNTS:
+        return
+    # A round number, with room for values twice as bright.
+    scale = 10.0 ** np.ceil(np.log10(2 * np.abs(physical).max() / limits.max))
+    signed = low > -1 or dtype.kind == "i"
+    say(
+        f"warning: --dtype={dtype} would store most of the scene as {low:.3g} to {high:.3g}, "
+        f"rounded and clipped to {limits.min}..{limits.max}: use "
+        + (f"--output_scale={scale:g}" if signed else "a signed --dtype")
+    )
 
 
 def colours(

@@ -77,6 +77,14 @@ class Trained:
         """Bands of the input."""
         return self.msi_bands or self.bands
 
+    @property
+    def msi_centres(self) -> list[float] | None:
+        """Of the bands of such an input, nm, where the degradation that made it has them."""
+        centres = self.degradation.get("centres") if self.msi_bands else None
+        if not centres:
+            return None
+        return [1e3 * nm if max(centres) < 100 else nm for nm in centres]  # given in micrometres
+
     def module(self) -> nn.Module:
         options = {k: v for k, v in self.network.items() if k != "name"}
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}

@@ -28,11 +28,11 @@ def band_map(
     if resample and (wavelengths is None or scene is None):
         who = "the model" if wavelengths is None else "the scene"
         raise UserError(f"--resample_bands needs wavelengths, and {who} has none")
-    if scene_bands == bands and _alike(wavelengths, scene):
+    if scene_bands == bands and alike(wavelengths, scene):
         return None
     good = np.ones(scene_bands, bool) if bad is None else ~np.asarray(bad, bool)
     centres = None if scene is None else np.asarray(scene, float)[good]
-    if good.sum() == bands and _alike(wavelengths, centres):
+    if good.sum() == bands and alike(wavelengths, centres):
         return np.eye(scene_bands, dtype=np.float32)[:, good]
     if not resample:
         raise UserError(
@@ -45,7 +45,7 @@ def band_map(
     return result
 
 
-def _alike(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
+def alike(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
     """Equal within a fraction of the band distance; unknown wavelengths agree with all."""
     if a is None or b is None or len(a) != len(b):
         return a is None or b is None

@@ -8,6 +8,7 @@ from rasterio.crs import CRS
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, open_scene, read_scene, write_scene
+from hsisr_jax.formats.carried import items
 
 HEADER = """ENVI
 description = {{
@@ -90,6 +91,39 @@ def test_map_info_as_rasterio_understands_it(first, tail, tmp_path, cube):
         assert image.crs.to_epsg() in (32631, 32731)
 
 
+@pytest.mark.parametrize(("datum", "code"), [("1983", 26911), ("1927", 26711)])
+def test_american_datums(datum, code, tmp_path, cube):
+    tail = f"11, North, North America {datum}, units=Meters"
+    info = f"map info = {{UTM, 1, 1, 5e5, 4e6, 3.0, 2.0, {tail}}}"
+    meta = open_scene(put(tmp_path, cube, info)).meta
+    assert CRS.from_wkt(meta.crs).to_epsg() == code and not meta.extra
+    write_scene(tmp_path / "b.hdr", cube, meta.scaled(2))
+    text = (tmp_path / "b.hdr").read_text()
+    assert f"map info = {{UTM, 1, 1, 500000, 4000000, 1.5, 1, {tail}}}" in text
+    with rasterio.open(tmp_path / "b.img") as image:
+        assert image.crs.to_epsg() == code
+    info = f"map info = {{Geographic Lat/Lon, 1, 1, 5, 40, 3, 2, North America {datum}}}"
+    meta = open_scene(put(tmp_path, cube, info)).meta
+    assert CRS.from_wkt(meta.crs).to_epsg() == {"1983": 4269, "1927": 4267}[datum]
+
+
+@pytest.mark.parametrize(
+    ("name", "tail"),
+    [("UTM", "33, South, North America 1983"), ("UTM", "33, North, European 1950"),
+     ("NAD83 / Foo", "units=Feet"), ("Arbitrary", "units=Feet")],
+)  # fmt: skip
+def test_a_map_info_of_no_known_system_keeps_its_words(name, tail, tmp_path, cube):
+    info = f"map info = {{{name}, 1, 1, 5e5, 4e6, 3.0, 2.0, {tail}, rotation=0}}"
+    meta = open_scene(put(tmp_path, cube, info)).meta
+    assert not meta.crs
+    write_scene(tmp_path / "b.tif", cube, meta)
+    write_scene(tmp_path / "b.hdr", cube, read_scene(tmp_path / "b.tif")[1])
+    again = read_scene(tmp_path / "b.hdr")[1]
+    assert again.extra == meta.extra == {"map info system": f"{{{name}, {tail}}}"}
+    text = " ".join((tmp_path / "b.hdr").read_text().split())
+    assert f"{{{name}, 1, 1, 500000, 4000000, 3, 2, {tail}}}" in text and "system" not in text
+
+
 def test_rotation(tmp_path, cube):
     info = "map info = {Arbitrary, 1, 1, 100, 200, 2, 2, units=Meters, rotation=30}"
     meta = open_scene(put(tmp_path, cube, info)).meta
@@ -137,6 +171,16 @@ def test_gains_and_offsets(tmp_path, cube):
     meta = open_scene(put(tmp_path, cube, each)).meta
     assert meta.scale == 1
     assert meta.extra["data gain values"] == "{1, 2, 3, 4, 5}"
+    write_scene(tmp_path / "b.hdr", cube, meta)
+    assert read_scene(tmp_path / "b.hdr")[1] == meta
+    meta = open_scene(put(tmp_path, cube, f"{each}\ndata offset values = {{1, 1, 1, 1, 1}}")).meta
+    assert (meta.scale, meta.offset, len(meta.extra)) == (1, 0, 2)
+    write_scene(tmp_path / "b.tif", cube, meta)
+    write_scene(tmp_path / "c.hdr", cube, read_scene(tmp_path / "b.tif")[1])
+    np.testing.assert_array_equal(
+        [float(x) for x in items(read_scene(tmp_path / "c.hdr")[1].extra["data gain values"])],
+        [1, 2, 3, 4, 5],
+    )
 
 
 def test_header_offset_and_trailing_bytes(tmp_path, cube):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
@@ -79,6 +80,77 @@ def test_reads_what_tifffile_writes(options, tmp_path, cube):
         assert scene.dtype == np.int16
         np.testing.assert_array_equal(scene.read(), values)
         np.testing.assert_array_equal(scene.read(slice(1, 3), slice(8, 9)), values[1:3, 8:9])
+
+
+def test_scales_that_differ_are_carried(tmp_path, cube):
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.scales, image.offsets = [0.5, 1, 2, 3, 1e-4], [1.0] * 5
+    meta = open_scene(tmp_path / "a.tif").meta
+    assert (meta.scale, meta.offset) == (1, 0)
+    assert meta.extra["data gain values"] == "{0.5, 1.0, 2.0, 3.0, 0.0001}"
+    write_scene(tmp_path / "b.tif", cube[..., [4, 2]], meta.scaled(2))  # a list too long: text
+    assert open_scene(tmp_path / "b.tif").meta.extra == meta.extra
+    write_scene(tmp_path / "b.tif", cube, meta.scaled(2))
+    assert open_scene(tmp_path / "b.tif").meta == meta
+    with rasterio.open(tmp_path / "b.tif") as image:
+        assert image.scales == (0.5, 1, 2, 3, 1e-4) and set(image.offsets) == {1}
+        assert "data gain values" not in image.tags()
+
+
+def test_ground_control_points_follow_the_finer_grid(tmp_path, cube):
+    """Pixels of GDAL's points count from 0 at the outer corner of the first pixel."""
+    points = [
+        GroundControlPoint(row, col, 5e5 + 4.5 * col, 4e6 - 4.5 * row, 0.25 * row)
+        for row, col in ((0, 0), (0, 9), (7, 0.5), (6.5, 9))
+    ]
+    with by_rasterio(tmp_path / "a.tif", cube, gcps=points, crs="EPSG:32733") as image:
+        image.write(cube.transpose(2, 0, 1))
+    meta = open_scene(tmp_path / "a.tif").meta
+    assert meta.transform is None and CRS.from_wkt(meta.crs).to_epsg() == 32733
+    write_scene(tmp_path / "a.hdr", cube.repeat(2, 0).repeat(2, 1), meta.scaled(2))
+    fine, meta = read_scene(tmp_path / "a.hdr")
+    write_scene(tmp_path / "b.tif", fine, meta)
+    assert open_scene(tmp_path / "b.tif").meta.extra.keys() == {"ground control points"}
+    with rasterio.open(tmp_path / "b.tif") as image:
+        found, crs = image.gcps
+        assert crs.to_epsg() == 32733 and len(found) == 4
+        for point, before in zip(found, points):
+            assert (point.row, point.col) == (2 * before.row, 2 * before.col)
+            assert (point.x, point.y, point.z) == (before.x, before.y, before.z)
+        assert "ground control points" not in image.tags()
+    broken = SceneMeta(extra={"ground control points": "{1, 2, three}"})
+    write_scene(tmp_path / "c.tif", cube, broken)
+    assert open_scene(tmp_path / "c.tif").meta == broken
+
+
+@pytest.mark.parametrize(("dtype", "nodata", "expected"), [
+    ("u2", None, 65535), ("i2", None, -32768), ("f4", None, np.nan), ("u2", 7, 7)
+])  # fmt: skip
+def test_pixels_behind_a_mask_have_no_data(tmp_path, cube, dtype, nodata, expected):
+    cube, mask = cube.astype(dtype), np.full((7, 9), 255, "u1")
+    mask[2:4, 5] = 0
+    inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
+    with inside, by_rasterio(tmp_path / "a.tif", cube, nodata=nodata) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.write_mask(mask)
+    with open_scene(tmp_path / "a.tif") as scene:
+        np.testing.assert_equal(scene.meta.nodata, expected)
+        found, part = scene.read(), scene.read(slice(3, 7), slice(4, 9))
+    np.testing.assert_array_equal(found[mask == 255], cube[mask == 255])
+    np.testing.assert_array_equal(found[2:4, 5], np.full((2, 5), expected, dtype))
+    np.testing.assert_array_equal(part, found[3:7, 4:9])
+
+
+def test_a_mask_beside_the_file_is_not_opened(tmp_path, cube):
+    """GDAL would open it by any driver."""
+    beside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False)
+    with beside, by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.write_mask(np.zeros((7, 9), "u1"))
+    assert (tmp_path / "a.tif.msk").exists()
+    found, meta = read_scene(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found, cube)
+    assert meta.nodata is None
 
 
 def test_pages_of_other_sizes_are_not_bands(tmp_path, cube):

@@ -282,6 +282,31 @@ def test_select_and_json(meta):
     assert SceneMeta().scaled(2) == SceneMeta()
 
 
+def test_carried_fields_follow_the_grid_and_the_bands():
+    extra = {
+        "x start": "11",
+        "Y Start": "1",
+        "pixel size": "{4, 3.5, units=Meters}",
+        "geo points": "{1.0, 1.0, 40.0, 15.0,\n 73, 1, 40, 15.1}",
+        "rpc info": "{1, 2, 3, 4, 5}",
+        "data gain values": "{1, 2, 3, 4, 5}",
+        "projection info": "{3, 1, 2, 3, NAD83}",
+        "default bands": "{5, 3, 1}",
+        "flight": "f12",
+    }
+    meta = SceneMeta(wavelengths=[1, 2, 3, 4, 5], extra=extra)
+    fine = meta.scaled(2).extra
+    assert fine["x start"] == "21" and fine["Y Start"] == "1"
+    assert fine["pixel size"] == "{2, 1.75, units=Meters}"
+    assert fine["geo points"] == "{1, 1, 40.0, 15.0, 145, 1, 40, 15.1}"
+    assert set(extra) - set(fine) == {"rpc info"}
+    some = meta.select([4, 2, 0]).extra
+    assert some["data gain values"] == "{5, 3, 1}" and some["default bands"] == "{1, 2, 3}"
+    assert some["projection info"] == extra["projection info"] and some["flight"] == "f12"
+    assert "default bands" not in meta.select(slice(1, 5)).extra
+    assert "x start" not in SceneMeta(extra={"x start": "left"}).scaled(2).extra
+
+
 @pytest.mark.parametrize("slab", [1, 100, 1 << 20])
 @pytest.mark.parametrize("axes", raw.ORDERS.values())
 def test_runs_of_every_window_and_order(axes, slab, tmp_path, monkeypatch):

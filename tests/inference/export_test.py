@@ -1,6 +1,7 @@
 """Exported networks: the same numbers, without Flax and without this library."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +134,26 @@ def test_what_is_exported_does_not_take_a_cpus_forms():
 
 def test_every_network_says_how_it_is_tiled():
     assert set(trained.LOCAL) | set(trained.WHOLE) == set(models.names())
+
+
+def test_a_missing_folder_is_told_as_such(tmp_path):
+    workdir = workdirs.make(tmp_path / "run")
+    with pytest.raises(UserError, match="No such file or directory; make its folder first"):
+        predict.export(workdir, tmp_path / "no" / "m.stablehlo")
+
+
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [(("m.stablehlo", "in.tif", "out.npy"), "in.tif: not a cube that numpy.save wrote"),
+     (("m.stablehlo", "flat.npy", "out.npy"), r"flat.npy: \(3, 4\), not \(height, width, 4\)"),
+     (("m.stablehlo",), "input.npy output.npy"), (("in.tif", "in.npy", "out.npy"), "not a network"),
+     (("m.stablehlo", "none.npy", "out.npy"), "No such file")],
+)  # fmt: skip
+def test_the_example_says_what_it_cannot_read(tmp_path, monkeypatch, names, word):
+    predict.export(workdirs.make(tmp_path / "run", "rcam"), tmp_path / "m.stablehlo")
+    (tmp_path / "in.tif").write_bytes(b"II*\0")
+    np.save(tmp_path / "in.npy", workdirs.scene(9, 9))
+    np.save(tmp_path / "flat.npy", np.zeros((3, 4)))
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *(str(tmp_path / name) for name in names)])
+    with pytest.raises(SystemExit, match=word):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")

@@ -1,0 +1,159 @@
+"""What a GeoTIFF says about a scene beside its values: GDAL's tags, in and out."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import carried, enmap, envi_header
+from hsisr_jax.formats.scene import SceneMeta
+
+IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
+# Dataset-level tags of TIFF itself, or that GDAL makes; the rest is carried along.
+GDALS = ("AREA_OR_POINT", "TIFFTAG_", "INTERLEAVE", "COMPRESSION")
+WKT = "crs_wkt"  # only for a reference system that GDAL does not know
+OURS = {"description": "TIFFTAG_IMAGEDESCRIPTION", "sensor": "sensor", "units": "data_units"}
+
+
+def meta_of(path: Path, dataset: Any) -> SceneMeta:
+    """The metadata in the file itself."""
+    tags = dataset.tags()
+    bands = range(1, dataset.count + 1)
+    each = [{k.lower(): v for k, v in dataset.tags(band).items()} for band in bands]
+    imagery = [dataset.tags(band, ns="IMAGERY") for band in bands]
+    names = tuple(name or "" for name in dataset.descriptions)
+    wavelengths, fwhm = _wavelengths(each, imagery, names)
+    if wavelengths and list(names) == [f"{centre:g} nm" for centre in wavelengths]:
+        names = ()  # ours, for the lists of other programs
+    bad = [tag.get("bad_band") for tag in each]
+    known = {WKT, *(tag.lower() for tag in OURS.values())}
+    extra = {
+        key: value
+        for key, value in tags.items()
+        if not key.startswith(GDALS) and key.lower() not in known
+    }
+    scales, offsets = set(dataset.scales), set(dataset.offsets)
+    if len(scales) > 1 or len(offsets) > 1:
+        both = (carried.listed(values) for values in (dataset.scales, dataset.offsets))
+        extra |= dict(zip(carried.GAINS, both))
+        scales, offsets = {1.0}, {0.0}
+    identity, system = dataset.transform.is_identity, dataset.crs
+    points, of_points = dataset.gcps
+    if points and identity:
+        system = of_points
+        numbers = (n for p in points for n in (p.col, p.row, p.x, p.y, p.z or 0.0))
+        extra[carried.GCPS] = carried.listed(numbers)
+    return SceneMeta(
+        wavelengths=wavelengths,
+        fwhm=fwhm,
+        band_names=names if any(names) else (),
+        bad_bands=np.array([value == "1" for value in bad]) if any(bad) else None,
+        nodata=dataset.nodata,
+        scale=scales.pop(),
+        offset=offsets.pop(),
+        units=tags.get(OURS["units"], (dataset.units[0] or "") if dataset.units else ""),
+        description=tags.get(OURS["description"], ""),
+        sensor=tags.get(OURS["sensor"], ""),
+        crs=system.to_wkt() if system else tags.get(WKT, ""),
+        transform=None if identity else tuple(dataset.transform)[:6],
+        extra=extra,
+    )
+
+
+def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) -> tuple:
+    """Wavelengths and widths in nm, from tags, from GDAL's IMAGERY domain, or from band names."""
+    centres, widths = [], []
+    for tags, optics, name in zip(each, imagery, names):
+        unit = envi_header.NANOMETRES.get(tags.get("wavelength_units", "nm").lower())
+        in_name = IN_NAME.search(name)
+        if "wavelength" in tags and unit:
+            centres.append(float(tags["wavelength"]) * unit)
+            widths.append(float(tags.get("fwhm", math.nan)) * unit)
+        elif "CENTRAL_WAVELENGTH_UM" in optics:
+            centres.append(float(optics["CENTRAL_WAVELENGTH_UM"]) * 1e3)
+            widths.append(float(optics.get("FWHM_UM", math.nan)) * 1e3)
+        elif in_name:
+            centres.append(float(in_name[1]) * envi_header.NANOMETRES[in_name[2].lower()])
+            widths.append(math.nan)
+        else:
+            return None, None
+    return centres, None if np.isnan(widths).any() else widths
+
+
+def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
+    """Wavelengths from EnMAP's XML or from an ENVI header (Houston 2013) beside the TIFF."""
+    if len(meta.band_names) not in (0, bands):  # the first page's alone
+        meta = replace(meta, band_names=())
+    if meta.bad_bands is not None and len(meta.bad_bands) != bands:
+        meta = replace(meta, bad_bands=None)
+    if meta.wavelengths is not None and len(meta.wavelengths) != bands:
+        meta = replace(meta, wavelengths=None, fwhm=None)
+    if meta.wavelengths is not None:
+        return meta
+    meta = enmap.completed(path, meta, bands)
+    header_path = path.with_suffix(".hdr")
+    if meta.wavelengths is not None or not header_path.is_file():
+        return meta
+    try:
+        found = envi_header.meta_of(header_path, envi_header.parse(header_path), bands)
+    except UserError:  # some other header that happens to have this name
+        return meta
+    return replace(meta, wavelengths=found.wavelengths, fwhm=found.fwhm)
+
+
+def system(wkt: str) -> Any:
+    """The reference system, or none if GDAL does not know it; then its text goes into a tag."""
+    from rasterio import Env
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        with Env():
+            return CRS.from_wkt(wkt) if wkt else None
+    except (CRSError, ValueError):
+        return None
+
+
+def describe(dataset: Any, meta: SceneMeta) -> None:
+    """Everything but the values and the georeference, as tags."""
+    texts = {OURS[name]: getattr(meta, name) for name in OURS}
+    if not system(meta.crs):
+        texts[WKT] = meta.crs
+    extra = {key: value for key, value in meta.extra.items() if not key.startswith(GDALS)}
+    if meta.scale != 1 or meta.offset:
+        dataset.scales = [meta.scale] * dataset.count
+        dataset.offsets = [meta.offset] * dataset.count
+    elif gains := carried.gains(meta.extra, dataset.count):
+        gain, offset = carried.GAINS
+        dataset.scales = gains.get(gain, [1.0] * dataset.count)
+        dataset.offsets = gains.get(offset, [0.0] * dataset.count)
+        extra = {key: value for key, value in extra.items() if key not in gains}
+    if meta.transform is None and carried.points(meta.extra):
+        extra.pop(carried.GCPS)
+    dataset.update_tags(**{key: value for key, value in (extra | texts).items() if value})
+    for band in range(dataset.count):
+        tags: dict[str, str] = {}
+        optics: dict[str, str] = {}
+        name = ""
+        if meta.wavelengths is not None:
+            centre = float(meta.wavelengths[band])
+            tags |= {"wavelength": repr(centre), "wavelength_units": "Nanometers"}
+            optics["CENTRAL_WAVELENGTH_UM"] = repr(centre / 1e3)
+            name = f"{centre:g} nm"
+        if meta.fwhm is not None:
+            width = float(meta.fwhm[band])
+            tags["fwhm"] = repr(width)
+            optics["FWHM_UM"] = repr(width / 1e3)
+        if meta.bad_bands is not None:
+            tags["bad_band"] = str(int(meta.bad_bands[band]))
+        if tags:
+            dataset.update_tags(band + 1, **tags)
+        if optics:
+            dataset.update_tags(band + 1, ns="IMAGERY", **optics)
+        name = meta.band_names[band] if meta.band_names else name
+        if name:
+            dataset.set_band_description(band + 1, name)
