@@ -52,7 +52,7 @@ def batch(mesh: Mesh) -> NamedSharding:
 
 def whole(x: jax.Array) -> np.ndarray:
     """The values of an array that may be cut over processes; all of them must ask for it."""
-    if not x.is_fully_addressable:
+    if isinstance(x.sharding, NamedSharding) and not x.is_fully_addressable:
         x = jax.jit(lambda x: x, out_shardings=NamedSharding(x.sharding.mesh, P()))(x)
     return np.asarray(x)
 

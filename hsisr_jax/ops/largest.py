@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
