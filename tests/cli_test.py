@@ -73,6 +73,7 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.data.patch=500"], ["fewer than a patch of 500", "config.data.patch"]),
         (["--config.model.bands=7"], ["config.model.bands is 7", "6 bands"]),
         (["--config.model.featurs=7"], ["featurs", "features"]),
+        (["--config.model.features=0"], ["features is 0", "at least 1"]),
         (["--config.model.name=sspr"], ["sspr", "did you mean 'sspsr'"]),
         (["--config.loss.name=l3"], ["l3", "l1"]),
         (["--config.training=unsupervised"], ["unsupervised", "supervised"]),
@@ -96,6 +97,30 @@ def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
     given = [TINY, f"--workdir={workdir}", f"--config.data.dir={datasets}", "--config.steps=2"]
     fails(*given, *arguments, words=words)
     assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fractions=0.5"], ["fractions is 0.5", "three numbers"]),
+        (["fractions=('a',0,0.5)"], "fractions is ['a', 0, 0.5]"),
+        (["multiple=0"], ["multiple is 0", "above 0"]),
+        (["bands=3"], "bands is 3: give two whole numbers"),
+        (["regions=((1,2),)"], ["regions is [[1, 2]]", "role, first row, end row"]),
+        (["normaliser_args=3"], "normaliser_args is 3: give numbers by name"),
+        (["normaliser=divide"], ["divide", "divisor above 0", "normaliser_args"]),
+        (["fill=abc"], "fill is 'abc': give a number"),
+        (["test_tile=-3"], "test_tile is -3: give a whole number above 0"),
+        (["negative=drop"], "error, keep, clip"),
+        (["filll=1"], ["'filll' is unknown", "fill"]),
+        (["path=none.npy"], ["there is no scene none.npy", "--config.data.path=FILE"]),
+    ],
+)
+def test_mistakes_in_the_options_of_a_scene(arguments, words, tmp_path):
+    given = [SCENE, f"--workdir={tmp_path / 'run'}", f"--config.data.dir={tmp_path / 'prepared'}"]
+    path = f"--config.data.options.path={cube(tmp_path, 'mine.npy')}"
+    fails(*given, path, *[f"--config.data.options.{x}" for x in arguments], words=words)
+    assert not (tmp_path / "run").exists()
 
 
 def cube(folder: Path, name: str, change=lambda x: x, *, size=96) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from hsisr_jax.data import disk, plan, swir, synthetic, twins
+from hsisr_jax.data import disk, options, plan, swir, synthetic, twins
 from hsisr_jax.data.catalogue import (
     builder_class,
     load,
@@ -70,6 +70,7 @@ __all__ = [  # the two verbs, and what builder packages need
     "names",
     "open_cube",
     "open_pixels",
+    "options",
     "prepare",
     "storage_dtype",
     "swir",

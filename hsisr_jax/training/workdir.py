@@ -30,7 +30,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "nump
 class Workdir:
     """Opened by a run for itself alone; its files are written beside and renamed.
 
-    A run that fails by a mistake in its config before its first step leaves nothing behind.
+    A run that fails before its first step leaves nothing behind: its config may be the mistake.
     """
 
     def __init__(self, path: str | os.PathLike, config: ConfigDict | Mapping):
@@ -46,14 +46,14 @@ class Workdir:
                 self._check_config()
                 self.write_json("config.json", self.config)
                 self.write_json("environment.json", environment())
-            except UserError as error:
-                self.__exit__(UserError, error, None)
+            except Exception as error:
+                self.__exit__(type(error), error, None)
                 raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         if self._lock:
-            if isinstance(error, UserError) and not self._has_results():
+            if isinstance(error, Exception) and not self._has_results():
                 self._tidy()
             self._lock.close()
 

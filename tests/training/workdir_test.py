@@ -36,6 +36,18 @@ def test_another_config_is_refused_but_more_steps_are_not(tmp_path):
         Workdir(tmp_path, other).__enter__()
 
 
+@pytest.mark.parametrize("error", [UserError, TypeError, ZeroDivisionError])
+def test_an_error_before_the_first_step_leaves_the_workdir_free(tmp_path, error):
+    with pytest.raises(error), Workdir(tmp_path / "a", CONFIG) as folder:
+        folder.write_json("model.json", {})
+        raise error
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(error), Workdir(tmp_path / "a", CONFIG) as folder:
+        (folder.path / "metrics.jsonl").write_text("{}")
+        raise error
+    assert read_config(tmp_path / "a") == CONFIG
+
+
 def test_a_second_process_is_refused(tmp_path):
     code = (
         "import sys, time; from hsisr_jax.training.workdir import Workdir\n"
