@@ -83,6 +83,7 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.precision=float64"], ["float64", "bfloat16"]),
         (["--config.data.placement=moon"], ["moon", "device or host"]),
         (["--config.data.train_on=moon"], ["moon", "inputs or both"]),
+        (["--config.data.options.fractions=3"], ["options of 'synthetic'", "fractions"]),
         (["--config.data.degradation.name=dust"], "dust"),
         (["--config.data.name=mars"], ["mars", "pavia"]),
         (["--config.eval.protocol=mine"], ["mine", "sspsr"]),
@@ -121,6 +122,15 @@ def test_mistakes_in_the_options_of_a_scene(arguments, words, tmp_path):
     path = f"--config.data.options.path={cube(tmp_path, 'mine.npy')}"
     fails(*given, path, *[f"--config.data.options.{x}" for x in arguments], words=words)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_options_that_the_messages_give_are_taken(tmp_path):
+    path = cube(tmp_path, "mine.npy", lambda x: with_nan(x) - x[0, 0, 0])
+    given = ["fill=0", "negative=clip", "normaliser=divide", "normaliser_args={'divisor': 2}"]
+    options = [f"--config.data.options.{x}" for x in given]
+    place = [f"--config.data.path={path}", f"--config.data.dir={tmp_path / 'prepared'}"]
+    code, out, err = hsisr(SCENE, "--mode=prepare", *place, *options)
+    assert code == 0 and "hr (96, 32, 6) float32" in out, (out, err)
 
 
 def cube(folder: Path, name: str, change=lambda x: x, *, size=96) -> Path:

@@ -141,8 +141,8 @@ class Normaliser:
             raise UserError(f"normaliser '{self.name}' is unknown; use one of {known}")
         if self.name == "divide" and not self.args.get("divisor", 0) > 0:
             raise UserError(
-                "the normaliser 'divide' needs a divisor above 0; give normaliser_args, such as "
-                "{'divisor': 10000}"
+                "the normaliser 'divide' needs a divisor above 0; give "
+                "--config.data.options.normaliser_args=\"{'divisor': 10000}\""
             )
 
 
