@@ -85,6 +85,10 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.data.train_on=moon"], ["moon", "inputs or both"]),
         (["--config.data.options.fractions=3"], ["options of 'synthetic'", "fractions"]),
         (["--config.data.degradation.name=dust"], "dust"),
+        (
+            ["--config.data.degradation.name=psf", "--config.data.degradation.kernel=a"],
+            ["config.data.degradation: ", "'a'"],
+        ),
         (["--config.data.name=mars"], ["mars", "pavia"]),
         (["--config.eval.protocol=mine"], ["mine", "sspsr"]),
         (["--config.select_metric=beauty"], "beauty"),

@@ -90,6 +90,11 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
     if not config.residual:
         return network
     if "msi_bands" in fields:
+        if data.msi_bands is None:
+            raise UserError(
+                f"config.residual corrects a linear map of msi, which {data.name} does not hold: "
+                "set config.residual=False"
+            )
         return LeastSquaresResidual(network)
     rounds = config.get("base_projection", 0)
     return BicubicResidual(
@@ -121,7 +126,12 @@ def recipe(config: ConfigDict, data: Dataset) -> Recipe:
     name = options.pop("name")
     if name == "psf" and "kernel" not in options and "psf" in data.extras:
         options["kernel"] = data.extras["psf"]
-    degradation = None if name == "none" else degrade.create(name, scale=config.scale, **options)
+    try:
+        degradation = (
+            None if name == "none" else degrade.create(name, scale=config.scale, **options)
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config.data.degradation: {error}") from None
     return Recipe(
         degrade=degradation,
         scale=config.scale,
