@@ -128,6 +128,18 @@ def test_mistakes_in_the_options_of_a_scene(arguments, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_image_that_cannot_be_scored_is_found_before_the_first_step(tmp_path, datasets):
+    """The last part is 8 of 64 columns: too few for a score's window, or 2 for the network."""
+    place = [f"--workdir={tmp_path / 'run'}", f"--config.data.dir={datasets}"]
+    narrow = "--config.data.options.width=64"
+    protocol = ["--config.eval.protocol=ssran", "--config.select_metric=PSNR"]
+    words = ["synthetic_0_validation_1 of 64x8 pixels", "'ssran' scores 32 pixels", "fractions"]
+    fails(TINY, *place, narrow, *protocol, words=words)
+    words = ["synthetic_1_validation_2 of 64x8", "lr is 16 x 2", "sides of 3 or more", "fractions"]
+    fails(f"{TINY}:adversarial", *place, narrow, words=words)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_options_that_the_messages_give_are_taken(tmp_path):
     path = cube(tmp_path, "mine.npy", lambda x: with_nan(x) - x[0, 0, 0])
     given = ["fill=0", "negative=clip", "normaliser=divide", "normaliser_args={'divisor': 2}"]

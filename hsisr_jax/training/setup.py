@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from hsisr_jax import degrade, losses, metrics, models
 from hsisr_jax.data import augment
-from hsisr_jax.data.batches import Recipe
-from hsisr_jax.data.scenes import Dataset
+from hsisr_jax.data.batches import Recipe, of_image
+from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.baselines import linear_fit
-from hsisr_jax.inference.evaluate import Protocol
+from hsisr_jax.inference.evaluate import INPUTS, Protocol
 from hsisr_jax.layers.back_projection import DARK
 from hsisr_jax.layers.ensemble import Ensemble
 from hsisr_jax.models.residual import USUAL_MEAN, BicubicResidual, LeastSquaresResidual
@@ -165,6 +165,51 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
         return Protocol(name=options.pop("protocol"), **options)
     except TypeError as error:  # of the config of a workdir: the command line is checked before
         raise UserError(f"config.eval: {error}; was it written by this version?") from None
+
+
+def check_images(
+    config: ConfigDict,
+    data: Dataset,
+    validation: list[Scene],
+    module: nn.Module,
+    protocol: Protocol,
+) -> None:
+    """What would end a run at its first evaluation: an image too small for a score or the network.
+
+    The network is asked (by shapes alone) where an image is smaller than what it is trained on.
+    """
+    images, least = (
+        validation + data.test_images(config.scale),
+        metrics.smallest_image(protocol.name),
+    )
+    patch = config.data.patch or data.split.patch_at(config.scale)
+    for height, width in sorted({scene.hr.shape[:2] for scene in images}):
+        scene = next(s for s in images if s.hr.shape[:2] == (height, width))
+        problem = ""
+        if min(height, width) < least:
+            problem = f"the protocol {protocol.name!r} scores {least} pixels a side or more"
+        elif min(height, width) < patch and not protocol.tile:
+            problem = _refusal(module, recipe(config, data), scene)
+        if problem:
+            raise UserError(
+                f"{scene.name} of {height}x{width} pixels cannot be scored: {problem}; give it "
+                "more by the dataset's options (fractions, test_tile), or set config.eval.protocol"
+            )
+
+
+def _refusal(module: nn.Module, recipe: Recipe, scene: Scene) -> str:
+    """What a network says against an image's size."""
+
+    def run() -> dict:
+        batch = recipe(of_image(scene.cubes, scene.normaliser, scene.domain))
+        inputs = {name: batch[name] for name in INPUTS if name in batch}
+        return module.init_with_output(jax.random.key(0), inputs, train=False)[0]
+
+    try:
+        jax.eval_shape(run)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def dark(config: ConfigDict, data: Dataset) -> float:
