@@ -29,6 +29,8 @@ PARTS = {
     "epochs": int | float, "batch_size": int, "precision": str, "training": str, "select": str,
     "select_metric": str, "log_every": int, "eval_every": int, "checkpoint_every": int,
 }  # fmt: skip
+NOT_NEGATIVE = ("steps", "epochs", "patience", "steps_per_call", "log_every", "eval_every",
+                "checkpoint_every", "data.patch", "data.stride")  # fmt: skip
 CACHE = Path("~/.cache/hsisr_jax/xla").expanduser()
 
 
@@ -42,6 +44,12 @@ def check(config: ConfigDict) -> None:
             )
     if config.batch_size < 1:
         raise UserError(f"batch size {config.batch_size}: set config.batch_size to 1 or more")
+    for key in NOT_NEGATIVE:
+        part, name = (config.data, key[5:]) if key.startswith("data.") else (config, key)
+        if part.get(name, 0) < 0:
+            raise UserError(f"config.{key} is {part[name]}: use 0 or more")
+    if not 0 <= config.get("ema", 0) < 1:
+        raise UserError(f"config.ema is {config.ema}: use a decay from 0 (none) to below 1")
     members = config.get("members", 1)
     if members < 1 or config.batch_size % members:
         raise UserError(
