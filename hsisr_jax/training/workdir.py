@@ -24,6 +24,8 @@ FREE = {
     "patience", "steps_per_call", "mesh", "max_bad_streak", "eval", "data.dir", "data.manual_dir",
     "data.placement", "data.memory_gb", "keep_programs",
 }  # fmt: skip
+# local files and folders: stored so that they are found from any other folder
+PLACES = ("init_from", "data.path", "data.options.path", "data.dir", "data.manual_dir")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy")
 
 
@@ -132,13 +134,25 @@ def read_config(workdir: str | os.PathLike) -> dict:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} does not hold a config")
-    return config
+    return as_dict(config)
 
 
 def as_dict(config: ConfigDict | Mapping) -> dict:
-    """Plain JSON types, so that a config compares equal to itself read back."""
+    """Plain JSON types and absolute paths, so that a config compares equal to itself read back."""
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    return json.loads(json.dumps(plain))
+    found = json.loads(json.dumps(plain))
+    for *outer, name in (key.split(".") for key in PLACES):
+        part = _at(found, ".".join(outer)) if outer else found
+        if isinstance(part, dict) and part.get(name):
+            part[name] = _absolute(part[name])
+    return found
+
+
+def _absolute(place: Any) -> Any:
+    if isinstance(place, list):
+        return [_absolute(one) for one in place]
+    local = isinstance(place, str) and place != "" and "://" not in place
+    return os.path.abspath(os.path.expanduser(place)) if local else place
 
 
 def differences(a: Mapping, b: Mapping, prefix: str = "") -> list[str]:
