@@ -105,7 +105,14 @@ class RawScene:
 
     def _filled(self, block: np.ndarray, holes: np.ndarray, top: int, left: int) -> np.ndarray:
         if self.fill is not None:
-            return np.where(holes, np.asarray(self.fill).astype(block.dtype), block)
+            with np.errstate(invalid="ignore"):
+                value = np.asarray(self.fill).astype(block.dtype)
+            if block.dtype.kind in "iu" and value != self.fill:
+                raise UserError(
+                    f"scene '{self.name}' holds {block.dtype} values and config.data.options.fill "
+                    f"is {self.fill}; give one of those"
+                )
+            return np.where(holes, value, block)
         row, col, band = np.argwhere(holes)[0]
         value = block[row, col, band]
         what = f"the no-data value {value:g}" if np.isfinite(value) else "NaN or infinity"

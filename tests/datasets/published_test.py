@@ -387,6 +387,9 @@ def test_declared_no_data_is_an_error_or_filled(tmp_path, manual, dtype, nodata)
     assert f"the no-data value {nodata:g} at" in str(error.value)
     image = run("scene", {**options, "fill": 7}, tmp_path)[0]["image"]
     assert (image[5:9, 6] == 7).all() and image.min() > 0
+    if values.dtype.kind in "iu":
+        with pytest.raises(UserError, match=f"holds {values.dtype} values and .*fill is -70000.5"):
+            run("scene", {**options, "fill": -70000.5}, tmp_path)
 
 
 def test_regions_and_normaliser_of_the_users(tmp_path, manual):
