@@ -73,6 +73,7 @@ class Run:
         self.protocol = setup.protocol(config, self.data)
         self.patching = {"patch": config.data.patch, "stride": config.data.stride}
         self.validation = self.data.validation_scenes(config.scale, **self.patching)
+        setup.check_images(config, self.data, self.validation, self.module, self.protocol)
         self.sign = 1 if metrics.higher_is_better(config.select_metric) else -1
         self.seconds = 0.0
 

@@ -70,10 +70,15 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.batch_size=3", "--config.mesh.data=2"], "multiple of 2"),
         (["--config.mesh.data=9"], ["9", "devices"]),
         (["--config.batch_size=0"], "batch size 0"),
+        (["--config.steps=-5"], "config.steps is -5: use 0 or more"),
+        (["--config.data.stride=-2"], "config.data.stride is -2: use 0 or more"),
+        (["--config.data.patch=-16"], "config.data.patch is -16"),
+        (["--config.ema=2"], ["config.ema is 2", "below 1"]),
         (["--config.data.patch=15"], ["15", "scale 2", "config.data.patch"]),
         (["--config.data.patch=500"], ["fewer than a patch of 500", "config.data.patch"]),
         (["--config.model.bands=7"], ["config.model.bands is 7", "6 bands"]),
         (["--config.model.featurs=7"], ["featurs", "features"]),
+        (["--config.model.features=0"], ["features is 0", "at least 1"]),
         (["--config.model.name=sspr"], ["sspr", "did you mean 'sspsr'"]),
         (["--config.loss.name=l3"], ["l3", "l1"]),
         (["--config.training=unsupervised"], ["unsupervised", "supervised"]),
@@ -83,7 +88,12 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.precision=float64"], ["float64", "bfloat16"]),
         (["--config.data.placement=moon"], ["moon", "device or host"]),
         (["--config.data.train_on=moon"], ["moon", "inputs or both"]),
+        (["--config.data.options.fractions=3"], ["options of 'synthetic'", "fractions"]),
         (["--config.data.degradation.name=dust"], "dust"),
+        (
+            ["--config.data.degradation.name=psf", "--config.data.degradation.kernel=a"],
+            ["config.data.degradation: ", "'a'"],
+        ),
         (["--config.data.name=mars"], ["mars", "pavia"]),
         (["--config.eval.protocol=mine"], ["mine", "sspsr"]),
         (["--config.select_metric=beauty"], "beauty"),
@@ -97,6 +107,51 @@ def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
     given = [TINY, f"--workdir={workdir}", f"--config.data.dir={datasets}", "--config.steps=2"]
     fails(*given, *arguments, words=words)
     assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fractions=0.5"], ["fractions is 0.5", "three numbers"]),
+        (["fractions=('a',0,0.5)"], "fractions is ['a', 0, 0.5]"),
+        (["multiple=0"], ["multiple is 0", "above 0"]),
+        (["bands=3"], "bands is 3: give two whole numbers"),
+        (["regions=((1,2),)"], ["regions is [[1, 2]]", "role, first row, end row"]),
+        (["normaliser_args=3"], "normaliser_args is 3: give numbers by name"),
+        (["normaliser=divide"], ["divide", "divisor above 0", "normaliser_args"]),
+        (["fill=abc"], "fill is 'abc': give a number"),
+        (["test_tile=-3"], "test_tile is -3: give a whole number above 0"),
+        (["negative=drop"], "error, keep, clip"),
+        (["filll=1"], ["'filll' is unknown", "fill"]),
+        (["path=none.npy"], ["there is no scene none.npy", "--config.data.path=FILE"]),
+    ],
+)
+def test_mistakes_in_the_options_of_a_scene(arguments, words, tmp_path):
+    given = [SCENE, f"--workdir={tmp_path / 'run'}", f"--config.data.dir={tmp_path / 'prepared'}"]
+    path = f"--config.data.options.path={cube(tmp_path, 'mine.npy')}"
+    fails(*given, path, *[f"--config.data.options.{x}" for x in arguments], words=words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_cannot_be_scored_is_found_before_the_first_step(tmp_path, datasets):
+    """The last part is 8 of 64 columns: too few for a score's window, or 2 for the network."""
+    place = [f"--workdir={tmp_path / 'run'}", f"--config.data.dir={datasets}"]
+    narrow = "--config.data.options.width=64"
+    protocol = ["--config.eval.protocol=ssran", "--config.select_metric=PSNR"]
+    words = ["synthetic_0_validation_1 of 64x8 pixels", "'ssran' scores 32 pixels", "fractions"]
+    fails(TINY, *place, narrow, *protocol, words=words)
+    words = ["synthetic_1_validation_2 of 64x8", "lr is 16 x 2", "sides of 3 or more", "fractions"]
+    fails(f"{TINY}:adversarial", *place, narrow, words=words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_options_that_the_messages_give_are_taken(tmp_path):
+    path = cube(tmp_path, "mine.npy", lambda x: with_nan(x) - x[0, 0, 0])
+    given = ["fill=0", "negative=clip", "normaliser=divide", "normaliser_args={'divisor': 2}"]
+    options = [f"--config.data.options.{x}" for x in given]
+    place = [f"--config.data.path={path}", f"--config.data.dir={tmp_path / 'prepared'}"]
+    code, out, err = hsisr(SCENE, "--mode=prepare", *place, *options)
+    assert code == 0 and "hr (96, 32, 6) float32" in out, (out, err)
 
 
 def cube(folder: Path, name: str, change=lambda x: x, *, size=96) -> Path:

@@ -20,7 +20,7 @@ def get_config(arg: str | None = None):
     if arg == "adversarial":
         config.scale = 4
         config.model = {"name": "asnlsr", "features": 4, "materials": 2}
-        config.data.options = {"height": 64, "width": 64, "bands": 6, "domains": 2}
+        config.data.options = {"height": 64, "width": 128, "bands": 6, "domains": 2}
         config.training = "adversarial"
         config.loss = {"name": "snlsr", "source_only": True}
         common.against_discriminator(config)

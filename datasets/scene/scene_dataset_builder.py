@@ -22,6 +22,7 @@ from hsisr_jax.data.builder import (
     UserError,
     open_cube,
     open_pixels,
+    options,
     storage_dtype,
     twin_of,
 )
@@ -29,6 +30,28 @@ from hsisr_jax.formats import SceneMeta
 
 NEGATIVE = ("error", "keep", "clip")
 PATCH = 32
+GIVE = "give a file: --config.data.path=FILE"
+END = options.Kind("", lambda x: x is None or isinstance(x, int))
+REGION = options.fixed("", options.TEXT, options.WHOLE, END, options.WHOLE, END)
+KINDS = {
+    "path": options.either(options.TEXT, options.lists("a list of them", options.TEXT)),
+    "variable": options.TEXT,
+    "fractions": options.fixed("three numbers: training, validation, test", *[options.NUMBER] * 3),
+    "axis": options.TEXT,
+    "multiple": options.SIZE,
+    "regions": options.lists("lists of role, first row, end row, first column, end column", REGION),
+    "patch": options.SIZE,
+    "stride": options.SIZE,
+    "bands": options.fixed("two whole numbers: first and end", options.WHOLE, options.WHOLE),
+    "normaliser": options.TEXT,
+    "normaliser_args": options.NUMBERS,
+    "negative": options.TEXT,
+    "fill": options.NUMBER,
+    "validation_patches": options.SHARE,
+    "test_tile": options.SIZE,
+    "test_stride": options.SIZE,
+    "protocol": options.TEXT,
+}
 
 
 def _open(path: Path, variable: str | None, stack: ExitStack):
@@ -67,14 +90,14 @@ def _config(
     and no-data values; without a `patch` it is 32 pixels, or less where the training region is
     smaller; `validation_patches` is a share of the training patches to set aside.
     """
-    options = {k: v for k, v in locals().items() if v is not None}
+    given = {k: v for k, v in locals().items() if v is not None}
     paths = [Path(p).expanduser() for p in ([path] if isinstance(path, str | Path) else path)]
     if negative not in NEGATIVE:
         raise UserError(f"config.data.options.negative is one of {', '.join(NEGATIVE)}")
     shape, dtype, size = _look(paths, variable)
-    options["path"] = [str(p.resolve()) for p in paths]
-    options["stamps"] = [(p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
+    given["path"] = [str(p.resolve()) for p in paths]
+    given["stamps"] = [(p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", paths[0].stem)[:60]
     if bands is not None and not 0 <= bands[0] < bands[1] <= shape[2]:
         raise UserError(f"bands {tuple(bands)} do not lie within the scene's {shape[2]}")
@@ -101,7 +124,7 @@ def _config(
         split=split,
         shape=shape,
         dtype=dtype,
-        options={**options, "sizes": size},
+        options={**given, "sizes": size},
     )
 
 
@@ -123,7 +146,7 @@ def _look(paths: list[Path], variable: str | None) -> tuple[tuple, str, list]:
     found: list[Any] = []
     for path in paths:
         if not path.exists():
-            raise UserError(f"there is no scene {path}; give config.data.options.path")
+            raise UserError(f"there is no scene {path}; {GIVE}")
         with ExitStack() as stack:
             cube, _ = _open(path, variable, stack)
             found.append((cube.height, cube.width, cube.bands, storage_dtype(cube.dtype)))
@@ -161,26 +184,28 @@ class Builder(SceneBuilder):
     ]
 
     @classmethod
-    def config_from(cls, **options) -> SceneConfig:
-        known = list(_config.__annotations__)[:-1]
-        unknown = sorted(set(options) - set(known))
-        if unknown or "path" not in options:
-            problem = f"'{unknown[0]}' is unknown" if unknown else "'path' is missing"
-            raise UserError(f"options of 'scene': {problem}; they are {', '.join(known)}")
-        return _config(**{key: _plain(value) for key, value in options.items()})
+    def config_from(cls, **given) -> SceneConfig:
+        if unknown := sorted(set(given) - set(KINDS)):
+            problem = f"'{unknown[0]}' is unknown; they are {', '.join(KINDS)}"
+            raise UserError(f"options of 'scene': {problem}")
+        given = {key: _plain(value) for key, value in given.items() if value is not None}
+        if "path" not in given:
+            raise UserError(f"options of 'scene': 'path' is missing; {GIVE}")
+        options.check(given, KINDS)
+        return _config(**given)
 
     def open(self, files: Mapping[str, Path], stack: ExitStack) -> Iterable[RawScene]:
-        options = self.builder_config.options
-        paths = [Path(path) for path in options["path"]]
+        given = self.builder_config.options
+        paths = [Path(path) for path in given["path"]]
         for name, path in zip(_scene_names(paths), paths):
-            cube, meta = _open(path, options.get("variable"), stack)
+            cube, meta = _open(path, given.get("variable"), stack)
             yield RawScene(
                 name,
                 cube,
                 meta,
                 gsd=_pixel_size(meta),
-                negative=options["negative"],
-                fill=options.get("fill"),
+                negative=given["negative"],
+                fill=given.get("fill"),
             )
 
     def define(self, raws: list[RawScene], files: Mapping[str, Path]) -> SplitDefinition:

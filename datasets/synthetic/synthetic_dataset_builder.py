@@ -79,10 +79,9 @@ class Builder(SceneBuilder):
 
     @classmethod
     def config_from(cls, **options) -> SceneConfig:
-        options = {k: tuple(v) if k == "fractions" else v for k, v in options.items()}
         try:
-            return _config(**options)
-        except TypeError:
+            return _config(**{k: tuple(v) if k == "fractions" else v for k, v in options.items()})
+        except (TypeError, ValueError):
             known = ", ".join(_config.__kwdefaults__)
             raise UserError(f"options of 'synthetic' are {known}; given: {options}") from None
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from hsisr_jax.data import disk, plan, swir, synthetic, twins
+from hsisr_jax.data import disk, options, plan, swir, synthetic, twins
 from hsisr_jax.data.catalogue import (
     builder_class,
     load,
@@ -70,6 +70,7 @@ __all__ = [  # the two verbs, and what builder packages need
     "names",
     "open_cube",
     "open_pixels",
+    "options",
     "prepare",
     "storage_dtype",
     "swir",
@@ -216,7 +217,7 @@ class SceneBuilder(  # type: ignore[call-arg]
             raws = self.imitate()
         else:
             files = self._files(dl_manager)
-            raws = map(self._with_wavelengths, self.open(files, self.stack))
+            raws = map(self._completed, self.open(files, self.stack))
         return [self.finish(raw) for raw in raws], files
 
     def _files(self, dl_manager) -> dict[str, Path]:
@@ -240,7 +241,9 @@ class SceneBuilder(  # type: ignore[call-arg]
     def _log_download_done(self) -> None:
         pass
 
-    def _with_wavelengths(self, raw: RawScene) -> RawScene:
+    def _completed(self, raw: RawScene) -> RawScene:
+        if not self.NEEDS_OPTIONS:  # papers use a published file's values, whatever it declares
+            raw = replace(raw, meta=replace(raw.meta, nodata=None))
         ends = self.builder_config.wavelengths if self.EVENLY_SPACED else None
         if raw.meta.wavelengths is not None or ends is None:
             return raw

@@ -87,23 +87,39 @@ class RawScene:
     def read(self, rows: tuple[int, int], cols: tuple[int, int]) -> np.ndarray:
         """All bands of a window in the file's dtype; what must not be there is an error."""
         block = np.asarray(self.cube.read(slice(*rows), slice(*cols)))
-        if self.fill is not None:
-            block = self._filled(block)
-        if block.dtype.kind == "f" and not np.isfinite(block).all():
-            row, col, band = np.argwhere(~np.isfinite(block))[0]
-            raise UserError(
-                f"scene '{self.name}' has NaN or infinity at row {rows[0] + row}, column "
-                f"{cols[0] + col}, band {band} (from 0); crop it away or give config.data.fill"
-            )
+        holes = self._holes(block)
+        if holes.any():
+            block = self._filled(block, holes, rows[0], cols[0])
         if self.negative != "keep" and block.dtype.kind in "if" and block.min(initial=0) < 0:
             return self._without_negatives(block, rows, cols)
         return block
 
-    def _filled(self, block: np.ndarray) -> np.ndarray:
-        holes = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
-        if self.meta.nodata is not None:
-            holes |= block == self.meta.nodata
-        return np.where(holes, np.asarray(self.fill).astype(block.dtype), block)
+    def _holes(self, block: np.ndarray) -> np.ndarray:
+        """Where there are NaN, infinity and what the file declares to be no data."""
+        real, nodata = block.dtype.kind == "f", self.meta.nodata
+        holes = ~np.isfinite(block) if real else np.zeros(1, bool)
+        if nodata is None or not (real or float(nodata).is_integer()):
+            return holes
+        with np.errstate(over="ignore"):  # of a wider type than the values
+            return holes | (block == (float(nodata) if real else int(nodata)))
+
+    def _filled(self, block: np.ndarray, holes: np.ndarray, top: int, left: int) -> np.ndarray:
+        if self.fill is not None:
+            with np.errstate(invalid="ignore"):
+                value = np.asarray(self.fill).astype(block.dtype)
+            if block.dtype.kind in "iu" and value != self.fill:
+                raise UserError(
+                    f"scene '{self.name}' holds {block.dtype} values and config.data.options.fill "
+                    f"is {self.fill}; give one of those"
+                )
+            return np.where(holes, value, block)
+        row, col, band = np.argwhere(holes)[0]
+        value = block[row, col, band]
+        what = f"the no-data value {value:g}" if np.isfinite(value) else "NaN or infinity"
+        raise UserError(
+            f"scene '{self.name}' has {what} at row {top + row}, column {left + col}, band {band} "
+            "(from 0); crop it away or give a value in its place: --config.data.options.fill=0"
+        )
 
     def _without_negatives(self, block: np.ndarray, rows, cols) -> np.ndarray:
         if self.negative == "clip":
@@ -111,7 +127,7 @@ class RawScene:
         row, col, band = np.argwhere(block < 0)[0]
         raise UserError(
             f"scene '{self.name}' has negative values (first at row {rows[0] + row}, column "
-            f"{cols[0] + col}, band {band}); give config.data.negative='clip' or 'keep'"
+            f"{cols[0] + col}, band {band}); give --config.data.options.negative=clip or =keep"
         )
 
     def physical(self, block: np.ndarray) -> np.ndarray:

@@ -138,7 +138,7 @@ def constants(
         scene, floor = whole[region.scene], args.get("floor", 1e-4)
         low, high = {
             "none": (0.0, 1.0),
-            "divide": (0.0, args.get("divisor", 1.0)),
+            "divide": (0.0, args.get("divisor")),
             "max_of_scene": (0.0, scene.maximum),
             "max_of_region": (0.0, found[index].maximum),
             "unit": (args.get("minimum", scene.minimum), args.get("maximum", scene.maximum)),

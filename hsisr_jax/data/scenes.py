@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from hsisr_jax.data.normalise import Normaliser, from_physical
 from hsisr_jax.data.sampler import Patches
@@ -226,7 +227,8 @@ def load(config: Mapping, *, progress: Callable[[str, int, int], None] | None = 
 
 def choice(config: Mapping) -> str | dict | None:
     """The builder's config: a name, a user's options, or the dataset's first."""
-    options = dict(config["options"])
+    options = config["options"]
+    options = options.to_dict() if isinstance(options, ConfigDict) else dict(options)
     if config["path"]:
         options["path"] = config["path"]
     return options or config["config"] or None

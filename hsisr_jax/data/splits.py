@@ -139,6 +139,11 @@ class Normaliser:
         if self.name not in NORMALISERS:
             known = ", ".join(NORMALISERS)
             raise UserError(f"normaliser '{self.name}' is unknown; use one of {known}")
+        if self.name == "divide" and not self.args.get("divisor", 0) > 0:
+            raise UserError(
+                "the normaliser 'divide' needs a divisor above 0; give "
+                "--config.data.options.normaliser_args=\"{'divisor': 10000}\""
+            )
 
 
 @dataclass(frozen=True)

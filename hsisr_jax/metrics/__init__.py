@@ -28,7 +28,7 @@ from hsisr_jax.metrics.errors import (
 )
 from hsisr_jax.metrics.protocols import HIGHER_IS_BETTER, PROTOCOLS, Protocol
 from hsisr_jax.metrics.spectral import appsa, sam, sam_map, sid
-from hsisr_jax.metrics.structure import ssim, uiqi
+from hsisr_jax.metrics.structure import least_side, ssim, uiqi
 
 __all__ = [
     "PSNR_CEILING",
@@ -48,6 +48,7 @@ __all__ = [
     "sam",
     "sam_map",
     "sid",
+    "smallest_image",
     "ssim",
     "uiqi",
 ]
@@ -88,6 +89,16 @@ def conventions(protocol: str) -> dict:
         key: {"metric": f.__name__, **options} for key, (f, options) in chosen.metrics.items()
     }
     return {"name": protocol, "peak": chosen.peak, "metrics": described}
+
+
+def smallest_image(protocol: str) -> int:
+    """Pixels on a side that an image must have for all scores of a protocol."""
+    sides = [1]
+    for metric, options in _protocol(protocol).metrics.values():
+        given = {k: p.default for k, p in signature(metric).parameters.items()} | options
+        if "size" in given:
+            sides.append(least_side(given["size"], given.get("border", "valid")))
+    return max(sides)
 
 
 def higher_is_better(key: str) -> bool:

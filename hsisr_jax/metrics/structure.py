@@ -70,8 +70,12 @@ def ssim(
         structure = 1 - unbiased * error / (unbiased * spread + c2)
         return luminance * structure
 
-    smallest = margin + 1 if margin else size
-    return _over_bands(index, reference, estimate, smallest, drop_empty)
+    return _over_bands(index, reference, estimate, least_side(size, border), drop_empty)
+
+
+def least_side(size: int, border: str = "valid") -> int:
+    """Pixels on a side that an image must have for windows of `size`."""
+    return size // 2 + 1 if border == "reflect" else size
 
 
 def uiqi(

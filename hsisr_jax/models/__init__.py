@@ -7,6 +7,7 @@ out = module.apply(variables, batch, train=False)  # out["sr"] is the super-reso
 import dataclasses
 import difflib
 from importlib import import_module
+from numbers import Integral
 
 from flax import linen as nn
 
@@ -23,6 +24,7 @@ NETWORKS: dict[str, str] = {  # name -> class, in the module of that name
     "esrt": "ESRT",
     "srformer": "SRFormer",
 }
+MAY_BE_ZERO = ("blocks", "group_overlap", "rcams")  # or the network itself says why not
 
 
 def names() -> tuple[str, ...]:
@@ -37,13 +39,23 @@ def create(name: str, **kwargs) -> nn.Module:
             f"unknown network {name!r}{_hint(name, NETWORKS)}: known are {_list(NETWORKS)}"
         )
     cls = getattr(import_module(f"hsisr_jax.models.{name}"), NETWORKS[name])
-    known = [f.name for f in dataclasses.fields(cls) if f.name not in ("parent", "name")]
-    for key in kwargs:
+    known = {f.name: f for f in dataclasses.fields(cls) if f.name not in ("parent", "name")}
+    for key, value in kwargs.items():
         if key not in known:
             raise UserError(
                 f"{name} has no option {key!r}{_hint(key, known)}: known are {_list(known)}"
             )
+        least = int(key not in MAY_BE_ZERO)
+        if _whole(known[key].default) and not (_whole(value) and int(value) >= least):
+            raise UserError(
+                f"{name}: {key} is {value!r}: use a whole number of at least {least} (its default "
+                f"is {known[key].default})"
+            )
     return cls(**kwargs)
+
+
+def _whole(value) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _list(options) -> str:

@@ -56,6 +56,11 @@ class SSRAN(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
+        if "msi" not in batch:
+            raise UserError(
+                "ssran reads msi, which this dataset lacks: set "
+                "config.data.degradation.name=spectral with centres, widths, wavelengths"
+            )
         msi = batch["msi"]
         if msi.shape[-1] != self.msi_bands:
             raise UserError(

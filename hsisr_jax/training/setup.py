@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from hsisr_jax import degrade, losses, metrics, models
 from hsisr_jax.data import augment
-from hsisr_jax.data.batches import Recipe
-from hsisr_jax.data.scenes import Dataset
+from hsisr_jax.data.batches import Recipe, of_image
+from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference.baselines import linear_fit
-from hsisr_jax.inference.evaluate import Protocol
+from hsisr_jax.inference.evaluate import INPUTS, Protocol
 from hsisr_jax.layers.back_projection import DARK
 from hsisr_jax.layers.ensemble import Ensemble
 from hsisr_jax.models.residual import USUAL_MEAN, BicubicResidual, LeastSquaresResidual
@@ -29,6 +29,8 @@ PARTS = {
     "epochs": int | float, "batch_size": int, "precision": str, "training": str, "select": str,
     "select_metric": str, "log_every": int, "eval_every": int, "checkpoint_every": int,
 }  # fmt: skip
+NOT_NEGATIVE = ("steps", "epochs", "patience", "steps_per_call", "log_every", "eval_every",
+                "checkpoint_every", "data.patch", "data.stride")  # fmt: skip
 CACHE = Path("~/.cache/hsisr_jax/xla").expanduser()
 
 
@@ -42,6 +44,12 @@ def check(config: ConfigDict) -> None:
             )
     if config.batch_size < 1:
         raise UserError(f"batch size {config.batch_size}: set config.batch_size to 1 or more")
+    for key in NOT_NEGATIVE:
+        part, name = (config.data, key[5:]) if key.startswith("data.") else (config, key)
+        if part.get(name, 0) < 0:
+            raise UserError(f"config.{key} is {part[name]}: use 0 or more")
+    if not 0 <= config.get("ema", 0) < 1:
+        raise UserError(f"config.ema is {config.ema}: use a decay from 0 (none) to below 1")
     members = config.get("members", 1)
     if members < 1 or config.batch_size % members:
         raise UserError(
@@ -94,6 +102,11 @@ def model(config: ConfigDict, data: Dataset) -> nn.Module:
     if not config.residual:
         return network
     if "msi_bands" in fields:
+        if data.msi_bands is None:
+            raise UserError(
+                f"config.residual corrects a linear map of msi, which {data.name} does not hold: "
+                "set config.residual=False"
+            )
         return LeastSquaresResidual(network)
     rounds = config.get("base_projection", 0)
     return BicubicResidual(
@@ -125,7 +138,12 @@ def recipe(config: ConfigDict, data: Dataset) -> Recipe:
     name = options.pop("name")
     if name == "psf" and "kernel" not in options and "psf" in data.extras:
         options["kernel"] = data.extras["psf"]
-    degradation = None if name == "none" else degrade.create(name, scale=config.scale, **options)
+    try:
+        degradation = (
+            None if name == "none" else degrade.create(name, scale=config.scale, **options)
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config.data.degradation: {error}") from None
     return Recipe(
         degrade=degradation,
         scale=config.scale,
@@ -159,6 +177,51 @@ def protocol(config: ConfigDict, data: Dataset) -> Protocol:
         return Protocol(name=options.pop("protocol"), **options)
     except TypeError as error:  # of the config of a workdir: the command line is checked before
         raise UserError(f"config.eval: {error}; was it written by this version?") from None
+
+
+def check_images(
+    config: ConfigDict,
+    data: Dataset,
+    validation: list[Scene],
+    module: nn.Module,
+    protocol: Protocol,
+) -> None:
+    """What would end a run at its first evaluation: an image too small for a score or the network.
+
+    The network is asked (by shapes alone) where an image is smaller than what it is trained on.
+    """
+    images, least = (
+        validation + data.test_images(config.scale),
+        metrics.smallest_image(protocol.name),
+    )
+    patch = config.data.patch or data.split.patch_at(config.scale)
+    for height, width in sorted({scene.hr.shape[:2] for scene in images}):
+        scene = next(s for s in images if s.hr.shape[:2] == (height, width))
+        problem = ""
+        if min(height, width) < least:
+            problem = f"the protocol {protocol.name!r} scores {least} pixels a side or more"
+        elif min(height, width) < patch and not protocol.tile:
+            problem = _refusal(module, recipe(config, data), scene)
+        if problem:
+            raise UserError(
+                f"{scene.name} of {height}x{width} pixels cannot be scored: {problem}; give it "
+                "more by the dataset's options (fractions, test_tile), or set config.eval.protocol"
+            )
+
+
+def _refusal(module: nn.Module, recipe: Recipe, scene: Scene) -> str:
+    """What a network says against an image's size."""
+
+    def run() -> dict:
+        batch = recipe(of_image(scene.cubes, scene.normaliser, scene.domain))
+        inputs = {name: batch[name] for name in INPUTS if name in batch}
+        return module.init_with_output(jax.random.key(0), inputs, train=False)[0]
+
+    try:
+        jax.eval_shape(run)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def dark(config: ConfigDict, data: Dataset) -> float:

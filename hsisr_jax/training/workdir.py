@@ -24,13 +24,15 @@ FREE = {
     "patience", "steps_per_call", "mesh", "max_bad_streak", "eval", "data.dir", "data.manual_dir",
     "data.placement", "data.memory_gb", "keep_programs",
 }  # fmt: skip
+# local files and folders: stored so that they are found from any other folder
+PLACES = ("init_from", "data.path", "data.options.path", "data.dir", "data.manual_dir")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy")
 
 
 class Workdir:
     """Opened by a run for itself alone; its files are written beside and renamed.
 
-    A run that fails by a mistake in its config before its first step leaves nothing behind.
+    A run that fails before its first step leaves nothing behind: its config may be the mistake.
     """
 
     def __init__(self, path: str | os.PathLike, config: ConfigDict | Mapping):
@@ -46,14 +48,14 @@ class Workdir:
                 self._check_config()
                 self.write_json("config.json", self.config)
                 self.write_json("environment.json", environment())
-            except UserError as error:
-                self.__exit__(UserError, error, None)
+            except Exception as error:
+                self.__exit__(type(error), error, None)
                 raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         if self._lock:
-            if isinstance(error, UserError) and not self._has_results():
+            if isinstance(error, Exception) and not self._has_results():
                 self._tidy()
             self._lock.close()
 
@@ -132,13 +134,25 @@ def read_config(workdir: str | os.PathLike) -> dict:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} does not hold a config")
-    return config
+    return as_dict(config)
 
 
 def as_dict(config: ConfigDict | Mapping) -> dict:
-    """Plain JSON types, so that a config compares equal to itself read back."""
+    """Plain JSON types and absolute paths, so that a config compares equal to itself read back."""
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    return json.loads(json.dumps(plain))
+    found = json.loads(json.dumps(plain))
+    for *outer, name in (key.split(".") for key in PLACES):
+        part = _at(found, ".".join(outer)) if outer else found
+        if isinstance(part, dict) and part.get(name):
+            part[name] = _absolute(part[name])
+    return found
+
+
+def _absolute(place: Any) -> Any:
+    if isinstance(place, list):
+        return [_absolute(one) for one in place]
+    local = isinstance(place, str) and place != "" and "://" not in place
+    return os.path.abspath(os.path.expanduser(place)) if local else place
 
 
 def differences(a: Mapping, b: Mapping, prefix: str = "") -> list[str]:

@@ -96,7 +96,13 @@ def test_chikusei(tmp_path, manual, form):
     stem = "HyperspecVNIR_Chikusei_20140729"
     if form == "envi":
         spectral.envi.save_image(
-            str(manual / f"{stem}.hdr"), cube.astype(np.int16), ext="bsq", interleave="bsq"
+            str(manual / f"{stem}.hdr"),
+            cube.astype(np.int16),
+            ext="bsq",
+            interleave="bsq",
+            metadata={
+                "data ignore value": int(cube[12, 5, 0])
+            },  # papers use the value all the same
         )
     else:
         with h5py.File(manual / f"{stem}.mat", "w", userblock_size=512) as file:
@@ -365,6 +371,25 @@ def test_negative_values_are_the_users_choice(tmp_path, manual):
     assert run("scene", {**options, "negative": "clip"}, tmp_path)[0]["image"].min() == 0
     with pytest.raises(UserError, match="one of error, keep, clip"):
         run("scene", {**options, "negative": "ignore"}, tmp_path)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [(np.uint16, 0), (np.int16, -9999), ("f4", -3.4e38)])
+def test_declared_no_data_is_an_error_or_filled(tmp_path, manual, dtype, nodata):
+    """Before the negative check: what is no value cannot be kept as one."""
+    values = counts((32, 40, 3), dtype=dtype)
+    values[5:9, 6] = nodata
+    options = {"path": str(manual / "x.tif"), "negative": "keep"}
+    shape = {"height": 32, "width": 40, "count": 3, "dtype": values.dtype}
+    with rasterio.open(options["path"], "w", driver="GTiff", nodata=nodata, **shape) as file:
+        file.write(values.transpose(2, 0, 1))
+    with pytest.raises(UserError, match="at row 5, column 6, band 0 .*options.fill=0") as error:
+        run("scene", options, tmp_path)
+    assert f"the no-data value {nodata:g} at" in str(error.value)
+    image = run("scene", {**options, "fill": 7}, tmp_path)[0]["image"]
+    assert (image[5:9, 6] == 7).all() and image.min() > 0
+    if values.dtype.kind in "iu":
+        with pytest.raises(UserError, match=f"holds {values.dtype} values and .*fill is -70000.5"):
+            run("scene", {**options, "fill": -70000.5}, tmp_path)
 
 
 def test_regions_and_normaliser_of_the_users(tmp_path, manual):

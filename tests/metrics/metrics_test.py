@@ -1,6 +1,7 @@
 """The protocols against the originals' numbers, degenerate input, gradients, batches, dtypes."""
 
 import json
+from functools import partial
 
 import jax
 import numpy as np
@@ -311,3 +312,13 @@ def test_conventions_are_plain_data_that_name_every_key():
 def test_a_wrong_argument_is_a_clear_error(call, words):
     with pytest.raises(UserError, match=words):
         call(np.zeros((8, 8, 2), np.float32))
+
+
+@pytest.mark.parametrize(("protocol", "side"), [("sspsr", 8), ("asnlsr", 6), ("ssran", 32)])
+def test_the_smallest_image_that_a_protocol_scores(protocol, side):
+    assert metrics.smallest_image(protocol) == side
+    score = partial(metrics.evaluate, protocol=protocol)
+    for shape in ((side, side, 2), (side, 40, 2)):
+        jax.eval_shape(score, *[jax.ShapeDtypeStruct(shape, "float32")] * 2)
+    with pytest.raises(UserError, match=f"needs {side} pixels a side, not {side - 1} x 40"):
+        jax.eval_shape(score, *[jax.ShapeDtypeStruct((side - 1, 40, 2), "float32")] * 2)

@@ -147,3 +147,5 @@ def test_what_cannot_work_is_refused_in_words(options, word):
     module = models.create("ssran", **options)
     with pytest.raises(UserError, match=word):
         jax.eval_shape(lambda: module.init(jax.random.key(0), {"msi": jnp.zeros((1, 4, 4, 4))}))
+    with pytest.raises(UserError, match="lacks: set config.data.degradation.name=spectral"):
+        jax.eval_shape(lambda: module.init(jax.random.key(0), {"hr": jnp.zeros((1, 4, 4, 4))}))

@@ -190,3 +190,10 @@ def test_unknown_names_and_options_are_answered_with_the_known_ones():
         models.create("sspr")
     with pytest.raises(UserError, match="no option 'n_scale'.*scale.*features"):
         models.create("sspsr", n_scale=4)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "many"])
+def test_sizes_are_whole_numbers_above_0(value):
+    with pytest.raises(UserError, match="features is .*: use a whole number of at least 1"):
+        models.create("rcam", features=value)
+    assert models.create("sspsr", group_overlap=0).group_overlap == 0

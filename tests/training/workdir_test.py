@@ -36,6 +36,45 @@ def test_another_config_is_refused_but_more_steps_are_not(tmp_path):
         Workdir(tmp_path, other).__enter__()
 
 
+@pytest.mark.parametrize("error", [UserError, TypeError, ZeroDivisionError])
+def test_an_error_before_the_first_step_leaves_the_workdir_free(tmp_path, error):
+    with pytest.raises(error), Workdir(tmp_path / "a", CONFIG) as folder:
+        folder.write_json("model.json", {})
+        raise error
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(error), Workdir(tmp_path / "a", CONFIG) as folder:
+        (folder.path / "metrics.jsonl").write_text("{}")
+        raise error
+    assert read_config(tmp_path / "a") == CONFIG
+
+
+def test_paths_are_stored_for_any_folder_to_run_in(tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    paths = {
+        "path": "../a.hdr",
+        "dir": "",
+        "manual_dir": "gs://x/y",
+        "options": {"path": ["c", "d"]},
+    }
+    given = CONFIG | {"init_from": "runs/../c", "data": paths}
+    with Workdir(tmp_path / "w", given):
+        pass
+    monkeypatch.chdir(tmp_path)
+    found = read_config(tmp_path / "w")
+    assert found["init_from"] == str(tmp_path / "b" / "c")
+    assert found["data"] == {
+        "path": str(tmp_path / "a.hdr"),
+        "dir": "",
+        "manual_dir": "gs://x/y",
+        "options": {"path": [f"{tmp_path}/b/c", f"{tmp_path}/b/d"]},
+    }
+    with Workdir(tmp_path / "w", found):
+        pass
+    with pytest.raises(UserError, match="another config: data.options.path .*, data.path"):
+        Workdir(tmp_path / "w", found | {"data": paths}).__enter__()
+
+
 def test_a_second_process_is_refused(tmp_path):
     code = (
         "import sys, time; from hsisr_jax.training.workdir import Workdir\n"
