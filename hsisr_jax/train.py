@@ -66,14 +66,14 @@ class Run:
         setup.check(config)
         setup.backend(config)
         self.progress = Progress(0, 0, config.batch_size)
-        self.data = scenes.load(config.data, progress=self.progress.note)
+        self.data = data = scenes.load(config.data, progress=self.progress.note)
         self.module = setup.model(config, self.data)
         self.recipe = setup.recipe(config, self.data)
         self.learnt = setup.training_data(config, self.data, self.recipe)
         self.protocol = setup.protocol(config, self.data)
         self.patching = {"patch": config.data.patch, "stride": config.data.stride}
         self.validation = self.data.validation_scenes(config.scale, **self.patching)
-        setup.check_images(config, self.data, self.validation, self.module, self.protocol)
+        setup.check_images(config, data, self.validation, self.module, self.recipe, self.protocol)
         self.sign = 1 if metrics.higher_is_better(config.select_metric) else -1
         self.seconds = 0.0
 

@@ -271,12 +271,14 @@ def test_a_config_of_a_stranger_is_data(trained, tmp_path, text):
     workdir.mkdir()
     (workdir / "config.json").write_text(text)
     fails("--mode=eval", f"--workdir={workdir}", words="config.json")
+    assert "".join((workdir / "config.json").read_text().split()) == "".join(text.split())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
     fails(QUICK, f"--workdir={tmp_path / 'run'}", words="cannot write")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_where_the_workdir_should_be(tmp_path):

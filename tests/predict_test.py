@@ -447,7 +447,10 @@ def test_no_file_of_another_scene_is_overwritten(bicubic, tmp_path, source, targ
 def test_an_earlier_result_is_replaced_by_the_same_command(bicubic, tmp_path):
     cube = workdirs.scene(12, 12)
     for target in ("out.hdr", "out.hdr", "two.bil", "two.bil", "a.npy", "a.npy"):
-        predicted(bicubic, cube, tmp_path, name="in.hdr", out=target)
+        (tmp_path / target).touch()
+        os.utime(tmp_path / target, (1, 1))  # older than what is written now
+        sr, _ = predicted(bicubic, cube, tmp_path, name="in.hdr", out=target)
+        assert sr.shape == (24, 24, cube.shape[-1]) and (tmp_path / target).stat().st_mtime > 1
 
 
 def test_a_name_that_cannot_be_written_is_told_before_any_work(bicubic, tmp_path, monkeypatch):

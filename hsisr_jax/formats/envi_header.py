@@ -13,7 +13,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.carried import GAINS, SYSTEM, gains, is_number, items, listed
-from hsisr_jax.formats.scene import SceneMeta
+from hsisr_jax.formats.scene import SceneMeta, nanometres_of_one
 
 MAX_HEADER = 1 << 24
 TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 6: "c8", 9: "c16", 12: "u2", 13: "u4"}
@@ -201,8 +201,7 @@ def _wavelengths(path: Path, header: dict[str, str], bands: int) -> tuple:
         with np.errstate(divide="ignore", invalid="ignore"):
             centres = INVERSE[units] / values
             return centres, None if widths is None else widths * centres / values
-    # No unit, or "Unknown": no sensor's bands end below 100 nm, nor beyond 100 micrometres.
-    factor = NANOMETRES.get(units) or (1e3 if np.max(values) < 100 else 1.0)
+    factor = NANOMETRES.get(units) or nanometres_of_one(values)  # no unit, or "Unknown"
     return values * factor, None if widths is None else widths * factor
 
 

@@ -126,6 +126,12 @@ class SceneMeta:
         return cls(**values)
 
 
+def nanometres_of_one(wavelengths: Sequence[float] | np.ndarray) -> float:
+    """The unit of wavelengths that come without one: no sensor's bands end below 100 nm, nor beyond
+    100 micrometres."""
+    return 1e3 if np.max(wavelengths) < 100 else 1.0
+
+
 def no_data_of(dtype: np.dtype) -> float:
     """What marks hidden values where a file names none: NaN, or the end of an integer's range."""
     if dtype.kind not in "iu":

@@ -84,11 +84,11 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
     Neither is written over a file that is not of an earlier export.
     """
     description = path.with_name(f"{path.name}.json")
-    for file in (path, description):
-        if file.exists() and not file.is_dir() and not _is_description(description):
-            raise UserError(
-                f"{file} exists and is not of an earlier export; give another --output or remove it"
-            )
+    taken = [file for file in (path, description) if file.exists() and not file.is_dir()]
+    if taken and not _is_description(description):
+        raise UserError(
+            f"{taken[0]} exists and is not of an earlier export; give another --output or remove it"
+        )
     exported, free = export(card, variables)
     facts = {
         "network": card.network,

@@ -20,6 +20,7 @@ from hsisr_jax.checkpoints import Checkpoints, targets
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.scene import nanometres_of_one
 from hsisr_jax.layers.ensemble import Ensemble, bare
 from hsisr_jax.models.residual import BicubicResidual, LeastSquaresResidual
 
@@ -83,7 +84,7 @@ class Trained:
         centres = self.degradation.get("centres") if self.msi_bands else None
         if not centres:
             return None
-        return [1e3 * nm if max(centres) < 100 else nm for nm in centres]  # given in micrometres
+        return [centre * nanometres_of_one(centres) for centre in centres]
 
     def module(self) -> nn.Module:
         options = {k: v for k, v in self.network.items() if k != "name"}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.scene import nanometres_of_one
 from hsisr_jax.report import pictures, spectra
 from hsisr_jax.report.runs import Run, arrays, number
 
@@ -119,7 +120,7 @@ def _nanometres(wavelengths: np.ndarray | None, bands: int) -> np.ndarray | None
     wavelengths = wavelengths.astype(np.float64)
     if not np.isfinite(wavelengths).all():
         return None
-    return wavelengths * 1000 if wavelengths.max() < 100 else wavelengths
+    return wavelengths * nanometres_of_one(wavelengths)
 
 
 def describe(

@@ -45,9 +45,10 @@ def check(config: ConfigDict) -> None:
     if config.batch_size < 1:
         raise UserError(f"batch size {config.batch_size}: set config.batch_size to 1 or more")
     for key in NOT_NEGATIVE:
-        part, name = (config.data, key[5:]) if key.startswith("data.") else (config, key)
-        if part.get(name, 0) < 0:
-            raise UserError(f"config.{key} is {part[name]}: use 0 or more")
+        part, _, name = key.rpartition(".")
+        value = (config[part] if part else config).get(name, 0)
+        if value < 0:
+            raise UserError(f"config.{key} is {value}: use 0 or more")
     if not 0 <= config.get("ema", 0) < 1:
         raise UserError(f"config.ema is {config.ema}: use a decay from 0 (none) to below 1")
     members = config.get("members", 1)
@@ -138,10 +139,10 @@ def recipe(config: ConfigDict, data: Dataset) -> Recipe:
     name = options.pop("name")
     if name == "psf" and "kernel" not in options and "psf" in data.extras:
         options["kernel"] = data.extras["psf"]
+    degradation = None
     try:
-        degradation = (
-            None if name == "none" else degrade.create(name, scale=config.scale, **options)
-        )
+        if name != "none":
+            degradation = degrade.create(name, scale=config.scale, **options)
     except (TypeError, ValueError) as error:
         raise UserError(f"config.data.degradation: {error}") from None
     return Recipe(
@@ -184,24 +185,23 @@ def check_images(
     data: Dataset,
     validation: list[Scene],
     module: nn.Module,
+    recipe: Recipe,
     protocol: Protocol,
 ) -> None:
     """What would end a run at its first evaluation: an image too small for a score or the network.
 
     The network is asked (by shapes alone) where an image is smaller than what it is trained on.
     """
-    images, least = (
-        validation + data.test_images(config.scale),
-        metrics.smallest_image(protocol.name),
-    )
+    images = validation + data.test_images(config.scale)
+    least = metrics.smallest_image(protocol.name)
     patch = config.data.patch or data.split.patch_at(config.scale)
-    for height, width in sorted({scene.hr.shape[:2] for scene in images}):
-        scene = next(s for s in images if s.hr.shape[:2] == (height, width))
+    first_of = {scene.hr.shape[:2]: scene for scene in reversed(images)}
+    for (height, width), scene in sorted(first_of.items()):
         problem = ""
         if min(height, width) < least:
             problem = f"the protocol {protocol.name!r} scores {least} pixels a side or more"
         elif min(height, width) < patch and not protocol.tile:
-            problem = _refusal(module, recipe(config, data), scene)
+            problem = _refusal(module, recipe, scene)
         if problem:
             raise UserError(
                 f"{scene.name} of {height}x{width} pixels cannot be scored: {problem}; give it "

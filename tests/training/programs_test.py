@@ -139,6 +139,7 @@ def test_what_cannot_be_exported_trains_all_the_same(tmp_path):
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
     equal(run(trainer(tmp_path / "file" / "k")), run(trainer()))
+    assert (tmp_path / "file").read_text() == ""
 
 
 def test_the_newest_entries_stay(tmp_path, monkeypatch):
