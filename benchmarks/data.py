@@ -1,6 +1,6 @@
 """Training batches per second: ours from the device and from the host, and one file a patch.
 
-    python benchmarks/data.py [--small] [--scene 512] [--bands 102] [--batch 16] [--rounds 5]
+    python -m benchmarks.data [--small] [--scene 512] [--bands 102] [--batch 16] [--rounds 5]
 
 The published loaders keep a MATLAB file for every patch, with the patch, its low-resolution image
 and its bicubic image in it, compressed as MATLAB does by default; reading one is inflating it. That
@@ -13,12 +13,11 @@ Both are timed in turn, after one pass for the page cache.
 import tempfile
 from pathlib import Path
 
-import _path  # noqa: F401
 import jax
 import numpy as np
-import timing
 from scipy.io import loadmat, savemat
 
+from benchmarks import timing
 from hsisr_jax import degrade
 from hsisr_jax.data import scenes, synthetic
 from hsisr_jax.data.batches import Recipe, draw, draw_on_host

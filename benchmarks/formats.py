@@ -1,6 +1,6 @@
 """Windows of a scene read and written: seconds and peak memory, beside the usual library.
 
-    python benchmarks/formats.py --size 1024 --bands 128
+    python -m benchmarks.formats --size 1024 --bands 128
 
 Each cell is a process of its own, which reads (or writes) the whole scene window by window; files
 are in the page cache. "times" is the other library's seconds over ours, both from the same round;

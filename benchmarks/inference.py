@@ -1,20 +1,20 @@
 """Inference of each network: time of a batch, output pixels per second, memory.
 
-    python benchmarks/inference.py [--small] [--networks srlsgat sspsr] [--batch 1 16] [--size 32]
+    python -m benchmarks.inference [--small] [--networks srlsgat sspsr] [--batch 1 16] [--size 32]
         [--precision float32 bfloat16] [--original DIRECTORY]
 
 The rows of a network are timed in turn; the ratio is against the first, the published PyTorch code
 where `--original` names its checkouts (see originals.py). `--size` is the tile, in low-resolution
-pixels a side. Whole scenes from file to file are `benchmarks/predict.py`.
+pixels a side. `benchmarks/predict_memory.py` predicts whole scenes from file to file.
 """
 
 import sys
 from dataclasses import replace
 from itertools import product
 
-import timing
-from networks import FULL, case_of, inference
-from originals import FOLDERS, load
+from benchmarks import timing
+from benchmarks.networks import FULL, case_of, inference
+from benchmarks.originals import FOLDERS, load
 
 
 def measure(name: str, args) -> list[dict]:

@@ -1,6 +1,6 @@
 """Metrics of one image pair: ours against the form in which the published code computes them.
 
-    python benchmarks/metrics.py [--small] [--side 512] [--bands 128] [--rounds 3]
+    python -m benchmarks.metrics [--small] [--side 512] [--bands 128] [--rounds 3]
 
 The published form is rewritten here: numpy, scikit-image and scipy, one band at a time, and a
 Python loop over pixels for the spectral angle. Both run alternately in one process on the same
@@ -10,13 +10,12 @@ the median of each and the median ratio of the rounds, compilation apart.
 
 import time
 
-import _path  # noqa: F401
 import jax
 import numpy as np
-import timing
 from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from benchmarks import timing
 from hsisr_jax import metrics
 
 

@@ -1,6 +1,6 @@
 """SSPSR's spectral groups: one batched call, a compiled loop, and the published PyTorch code.
 
-    python benchmarks/micro_groups.py [--small] [--batch 2] [--features 256] [--blocks 3]
+    python -m benchmarks.micro_groups [--small] [--batch 2] [--features 256] [--blocks 3]
         [--rounds 5] [--original DIRECTORY] [--threads 2]
 
 times a training step and inference. On a machine that does other work PyTorch loses more than its
@@ -8,9 +8,9 @@ share: its threads wait for each other in a busy loop. Give it one (`--threads 1
 only batched and loop.
 """
 
-import timing
-from networks import case_of, inference, training
-from originals import load
+from benchmarks import timing
+from benchmarks.networks import case_of, inference, training
+from benchmarks.originals import load
 
 
 def main() -> None:

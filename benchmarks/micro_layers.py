@@ -1,18 +1,18 @@
 """One 3x3 layer: XLA's direct convolution and Winograd's form, and the gradients of the kernel.
 
-    python benchmarks/micro_layers.py [--small] [--rounds 5]
+    python -m benchmarks.micro_layers [--small] [--rounds 5]
 
-The gradients are those of `ops/convolution.py`, a few images at a time. Where Winograd's form loses
-(few channels on one side) our layers stay direct.
+The gradients are those of `ops/cpu/convolution.py`, a few images at a time. Where Winograd's form
+loses (few channels on one side) our layers stay direct.
 """
 
 from functools import partial
 
-import _path  # noqa: F401
 import jax
-import timing
 
-from hsisr_jax.ops import convolution, winograd
+from benchmarks import timing
+from hsisr_jax.ops import xla
+from hsisr_jax.ops.cpu import convolution, winograd
 
 LAYERS = (  # batch, side, channels in, channels out
     (4, 32, 256, 256),
@@ -24,7 +24,7 @@ LAYERS = (  # batch, side, channels in, channels out
 PADDING = ((1, 1), (1, 1))
 
 
-direct = partial(convolution.plain, stride=1, padding=PADDING)
+direct = partial(xla.convolve, stride=1, padding=PADDING)
 
 
 def direct_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:

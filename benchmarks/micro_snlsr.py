@@ -1,20 +1,19 @@
 """SNLSR's attention between channels, as a series and as a matrix; and the whole network.
 
-    python benchmarks/micro_snlsr.py [--small] [--pixels 16384] [--features 64] [--batch 4]
+    python -m benchmarks.micro_snlsr [--small] [--pixels 16384] [--features 64] [--batch 4]
         [--rounds 5] [--full] [--original DIRECTORY]
 
 With `--original` the network is compared with the published A-SNLSR code, a training step being
 loss, gradients and Adam, all parameters trainable; `--full` adds the network with matrices.
 """
 
-import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
-import timing
-from networks import case_of, inference, training
-from originals import load
 
+from benchmarks import timing
+from benchmarks.networks import case_of, inference, training
+from benchmarks.originals import load
 from hsisr_jax.ops.series import full_attention, series_attention
 
 ATTENTION = {"matrix": full_attention, "series": series_attention}

@@ -1,21 +1,21 @@
 """SRLSGAT's parts: token graph, graph attention, LSTM. The naive form beside the library's.
 
-    python benchmarks/micro_srlsgat.py [--small] [--features 256] [--sides 8 16 32] [--rounds 7]
+    python -m benchmarks.micro_srlsgat [--small] [--features 256] [--sides 8 16 32] [--rounds 7]
         [--original DIRECTORY]
 
-With `--original` the published PyTorch and SciPy modules are the first form.
+With `--original` the published PyTorch and SciPy modules are the first form. Of graph attention the
+memory that both of its forms need beside their inputs is printed too; `--only memory` runs nothing.
 """
 
 import sys
 from pathlib import Path
 
-import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
-import timing
 from jax import lax
 
+from benchmarks import timing
 from hsisr_jax.layers.graph_attention import GAT, MultiAdjacency
 from hsisr_jax.layers.recurrent import BiLSTM2D
 from hsisr_jax.ops import graphs
@@ -95,6 +95,25 @@ def forms_of(function, weights, x, *rest):
     )
 
 
+def memory(batch: int, side: int, features: int) -> dict[str, dict[str, float]]:
+    """Megabytes that XLA's plan of the graph attention takes beside inputs, by form."""
+    n = side * side
+    x = jax.ShapeDtypeStruct((batch, n, features), jnp.float32)
+    edges = jax.ShapeDtypeStruct((batch, n, n), bool)
+    found = {}
+    for graph in ("dense", "jraph"):
+        net = GAT(features, graph=graph)
+        params = jax.eval_shape(net.init, jax.random.key(0), x, edges)
+
+        def loss(params, x, edges, net=net):
+            return jnp.square(net.apply(params, x, edges)).sum()
+
+        for name, run in (("forward", loss), ("+grad", jax.grad(loss, (0, 1)))):
+            plan = jax.jit(run).lower(params, x, edges).compile().memory_analysis()
+            found.setdefault(name, {})[graph] = plan.temp_size_in_bytes / 2**20
+    return found
+
+
 def torch_forms(module, *inputs):
     import torch
 
@@ -156,6 +175,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="tiny sizes: seconds")
     parser.add_argument("--features", type=int, default=256)
     parser.add_argument("--sides", type=int, nargs="*", default=[8, 16, 32], help="of token grids")
+    parser.add_argument("--only", choices=["memory", "times"], help="a part of the numbers")
     parser.add_argument("--original", help="folder with the published repositories")
     args = parser.parse_args()
     if args.small:
@@ -171,8 +191,16 @@ def main() -> None:
     results = {}
     for side in args.sides:
         batch = 16 if side <= 8 else 1
+        size = f"{batch} x {side * side}"
+        if args.only != "times":
+            for part, forms in memory(batch, side, args.features).items():
+                megabytes = ", ".join(f"{name} {value:.2f} MB" for name, value in forms.items())
+                print(f"GAT memory, {part}, {size}: {megabytes}", flush=True)
+                results[f"GAT memory, {part}, {size}"] = forms
+        if args.only == "memory":
+            continue
         for part, forms in runners(batch, side, args.features, original).items():
-            case = f"{part}, {batch} x {side * side}"
+            case = f"{part}, {size}"
             results[case] = timing.compare(case, forms, args.rounds)
     timing.save(args, results)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-import _path  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs import common
 from hsisr_jax import losses, mesh, models
 from hsisr_jax.ops.platforms import platform
 from hsisr_jax.training import make_step, optimizers
@@ -144,10 +144,17 @@ def _program(function: Callable, *arguments, **options) -> tuple[Any, float, flo
     return compiled, traced - began, time.perf_counter() - traced, lower
 
 
+def make_training(case: Case):
+    """The optimizers and the step, with the defaults of a config."""
+    config = common.base()
+    txs, _ = optimizers.build_all(config.optimizer.to_dict(), 1000)
+    options = {"precision": case.precision, "ema_decay": config.ema, "remat": config.remat}
+    return txs, make_step(case.module, losses.create(case.loss), txs, **options, steps=0)
+
+
 def make_state(case: Case):
     """`key -> state`, and the step."""
-    txs, _ = optimizers.build_all({"name": "adam", "learning_rate": 1e-4}, 1000)
-    step = make_step(case.module, losses.create(case.loss), txs, precision=case.precision)
+    txs, step = make_training(case)
     one = {k: jnp.zeros((1, *x.shape[1:]), x.dtype) for k, x in case.inputs().items()}
     create = lambda key: states.create(case.module, txs, one, key, ema=False)  # noqa: E731
     return create, step
@@ -234,7 +241,7 @@ def traced_flops(case: Case) -> tuple[float, float]:
     A step counts three forward passes, as is the custom: what a backend saves by another algorithm
     (Winograd's gradients on a CPU), or does twice, is not the network's.
     """
-    from flops import count
+    from hsisr_jax.inference.cost import count
 
     create, _ = make_state(case)
     variables = jax.eval_shape(create, jax.random.key(0)).variables

@@ -1,4 +1,4 @@
-"""The published PyTorch networks, run from a checkout that the user names: nothing is copied.
+"""The published PyTorch networks, run from a checkout that the user names.
 
 `--original DIRECTORY` holds the repositories side by side, `SRLSGAT/`, `SSPSR/` and `A-SNLSR/`
 (SSRAN is TensorFlow 1 and is not timed). A training step is forward pass, the published loss, its
@@ -13,8 +13,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from networks import Case
 
+from benchmarks.networks import Case
 from hsisr_jax.errors import UserError
 
 FOLDERS = {
@@ -44,33 +44,53 @@ def _importing(folder: Path):
                 del sys.modules[name]
 
 
-def load(case: Case, root: str, threads: int = 0) -> dict[str, Callable[[], None]]:
-    """`train` and `inference` of the published network at the sizes of a case."""
+def load(
+    case: Case, root: str, threads: int = 0, *, device: str = "cpu", compiled: bool = False
+) -> dict[str, Callable[[], None]]:
+    """`train` and `inference` of the published network at the sizes of a case, in its precision.
+
+    On a GPU float32 products may take TensorFloat32, as ours do; bfloat16 is PyTorch's autocast.
+    """
     import torch
 
     if threads:
         torch.set_num_threads(threads)
-    torch.Tensor.cuda = lambda self: self  # the published forward passes call it
+    if device == "cpu":
+        torch.Tensor.cuda = lambda self: self  # the published forward passes call it
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     batch = {
-        k: torch.from_numpy(np.moveaxis(x, -1, 1).copy())
+        k: torch.from_numpy(np.moveaxis(x, -1, 1).copy()).to(device)
         for k, x in case.batch_of_noise().items()
         if x.ndim == 4
     }
     with _importing(Path(root) / FOLDERS[case.name]):
         net, loss = BUILD[case.name](case.module, case)
+    net = net.to(device)
+    run = torch.compile(net) if compiled else net
     adam = torch.optim.Adam(net.parameters(), lr=1e-4)
     inputs = [batch["lr"]] + ([batch["lms"]] if case.name in ("srlsgat", "sspsr") else [])
+    half = case.precision == "bfloat16"
+
+    def forward():
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            return run(*inputs)
+
+    def wait():
+        if device != "cpu":
+            torch.cuda.synchronize()
 
     def train():
         net.train()
         adam.zero_grad()
-        loss(net, net(*inputs), batch).backward()
+        loss(net, forward(), batch).backward()
         adam.step()
+        wait()
 
     def inference():
         net.eval()
         with torch.no_grad():
-            net(*inputs)
+            forward()
+        wait()
 
     return {"train": train, "inference": inference}
 

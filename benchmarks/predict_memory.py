@@ -1,6 +1,6 @@
 """Peak memory of super-resolving large scenes: a scene, and one twice as long.
 
-    python benchmarks/predict_memory.py [--side 2048] [--bands 128] [--networks bicubic,rcam]
+    python -m benchmarks.predict_memory [--side 2048] [--bands 128] [--networks bicubic,rcam]
 
 writes synthetic ENVI scenes of `side` x `side` and `2 side` x `side` pixels (uint16) to a temporary
 folder (`--lengths` has others), predicts them x2 in a process of its own each, and prints the peak
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.append(str(ROOT / "tests" / "helpers"))  # workdirs of networks that nobody trained
 
 
 def write_scene(path: Path, height: int, width: int, bands: int) -> None:
@@ -30,7 +30,8 @@ def write_scene(path: Path, height: int, width: int, bands: int) -> None:
     meta = formats.SceneMeta(wavelengths=np.linspace(400, 1000, bands), scale=1e-4)
     rng = np.random.default_rng(0)
     size = {"height": height, "width": width, "bands": bands, "dtype": np.uint16, "meta": meta}
-    with formats.create_scene(path, **size, interleave="bil") as scene:
+    size |= {"interleave": "bil"} if path.suffix == ".hdr" else {}
+    with formats.create_scene(path, **size) as scene:
         spectrum = 3000 + 2000 * np.sin(np.arange(bands) / 17)
         for row in range(0, height, 32):
             ground = 1 + 0.3 * np.sin(np.add.outer(np.arange(row, row + 32), np.arange(width)) / 25)
@@ -51,8 +52,14 @@ def child(workdir: str, source: str, target: str) -> None:
 
 def measure(workdir: Path, source: Path, folder: Path) -> dict:
     target = folder / "out.hdr"
-    command = [sys.executable, __file__, "--child", str(workdir), str(source), str(target)]
-    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.predict_memory", "--child"]
+    ended = subprocess.run(
+        [*command, str(workdir), str(source), str(target)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     for path in folder.glob("out*"):
         path.unlink()
     return json.loads(ended.stdout.splitlines()[-1])

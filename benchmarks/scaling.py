@@ -1,7 +1,7 @@
 """Weak and strong scaling over simulated devices and real processes, and a model for real ones.
 
-    python benchmarks/scaling.py [--network sspsr] [--devices 1 2 4 8] [--processes 1 2] [--full]
-    python benchmarks/scaling.py --paper
+    python -m benchmarks.scaling [--network sspsr] [--devices 1 2 4 8] [--processes 1 2] [--full]
+    python -m benchmarks.scaling --paper
 
 Simulated devices share this machine's cores, so the figure to read is how much the division itself
 costs: a step's time with one device over its time with n of them for the same work (strong), and n
@@ -19,10 +19,11 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
-import _path  # noqa: F401
-from modules import Collective, collectives, sent, totals
+from tools.modules import Collective, collectives, sent, totals
 
+ROOT = Path(__file__).parents[1]
 # bf16 teraflops reached at 45 % of the peak; gigabytes per second and device on the slowest link
 MACHINES = {
     "8 x H200, one node (NVLink)": (8, 445.0, 450.0),
@@ -43,9 +44,8 @@ def worker(args: argparse.Namespace) -> None:
 
     if args.coordinator:
         jax.distributed.initialize(args.coordinator, args.of, args.index)
-    import timing
-    from networks import case_of, training
-
+    from benchmarks import timing
+    from benchmarks.networks import case_of, training
     from hsisr_jax import mesh
 
     case = case_of(args.network, small=not args.full, batch=args.batch)
@@ -61,8 +61,9 @@ def worker(args: argparse.Namespace) -> None:
 
 def launch(args: argparse.Namespace, *, batch: int, devices: int, processes: int = 1) -> dict:
     """A worker with so many simulated devices, in so many processes."""
-    command = [sys.executable, __file__, "--worker", "--network", args.network, "--batch",
-               str(batch), "--rounds", str(args.rounds), "--fsdp", str(args.fsdp)]  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.scaling", "--worker", "--network", args.network,
+               "--batch", str(batch), "--rounds", str(args.rounds),
+               "--fsdp", str(args.fsdp)]  # fmt: skip
     command += ["--full"] if args.full else []
     options = f"--xla_force_host_platform_device_count={devices // processes} {WAITING}"
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": options}
@@ -75,6 +76,7 @@ def launch(args: argparse.Namespace, *, batch: int, devices: int, processes: int
         running.append(
             subprocess.Popen(
                 command + (own if processes > 1 else []),
+                cwd=ROOT,
                 env=env,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -114,7 +116,8 @@ def measure(args: argparse.Namespace) -> list[dict]:
 def paper(args: argparse.Namespace) -> list[dict]:
     """Weak scaling with one paper batch a device: gradients summed in float32, the rest local."""
     import jax
-    from networks import FULL, make_state, traced_flops
+
+    from benchmarks.networks import FULL, make_state, traced_flops
 
     rows = []
     print(f"{'':40}{'network':10}{'compute ms':>11}{'send ms':>9}{'step ms':>9}{'efficiency':>11}")
@@ -138,7 +141,7 @@ def paper(args: argparse.Namespace) -> list[dict]:
 
 
 def main() -> None:
-    import timing
+    from benchmarks import timing
 
     parser = timing.parser(__doc__)
     parser.add_argument("--network", default="sspsr")

@@ -1,6 +1,6 @@
 """From the start of the command to the first training step, cold and from the compilation cache.
 
-    python benchmarks/start.py [--config configs/quickstart.py:smoke] [--rounds 3] [--imports]
+    python -m benchmarks.start [--config configs/quickstart.py:smoke] [--rounds 3] [--imports]
 
 Runs the command as a user does, in processes of their own, with a compilation cache that is empty
 at first; `--imports` lists the modules that cost most to import. Times are of the process: wall and
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import timing
+from benchmarks import timing
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,4 +1,4 @@
-"""Several forms of one thing timed in turn: what the benchmarks of this folder share.
+"""Interleaved timing of several forms of one thing, shared by the benchmarks of this folder.
 
 A busy machine slows whatever runs at the moment. So each round runs every form, twice in a row, of
 which the second counts, and a ratio is the median over rounds of the ratios within a round; beside

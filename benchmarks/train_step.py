@@ -1,6 +1,6 @@
 """A training step of each network: time, examples per second, memory, time to compile.
 
-    python benchmarks/train_step.py [--small] [--networks srlsgat sspsr] [--batch 4 16]
+    python -m benchmarks.train_step [--small] [--networks srlsgat sspsr] [--batch 4 16]
         [--precision float32 bfloat16] [--graphs dense jraph] [--steps 1 10] [--original DIRECTORY]
 
 Every combination is one row; the rows of a network are timed in turn, and the ratio is against the
@@ -16,10 +16,11 @@ from dataclasses import replace
 from itertools import product
 
 import jax
-import timing
 from jax.experimental.compilation_cache import compilation_cache
-from networks import FULL, Case, Program, case_of, training
-from originals import FOLDERS, load
+
+from benchmarks import timing
+from benchmarks.networks import FULL, Case, Program, case_of, training
+from benchmarks.originals import FOLDERS, load
 
 
 def use_cache(folder: str) -> None:

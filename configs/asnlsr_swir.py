@@ -17,10 +17,17 @@ from configs import common
 def get_config(arg: str | None = None):
     config = common.base()
     config.scale, smoke = common.parse(arg, scale=4, scales=(4,))
-    common.swir(config, "asnlsr")
-    config.data.config = "asnlsr"  # both domains train, in the range fixed by the authors
-    config.model.bicubic_skip = False
-    config.training = "adversarial"
+    config.model = {"name": "asnlsr", "bicubic_skip": False}
+    config.data.name, config.data.config = "swir_park", "asnlsr"
+    config.data.augment = False  # both domains train, in the range that the authors fixed
+    config.data.degradation = {"name": "psf"}
     config.loss = {"name": "snlsr", "source_only": True}
+    config.batch_size, config.epochs = 4, 10
+    # scripts/2_train_adversarial_sisr.py: the rate falls to 1e-4, and SSIM chooses the epoch.
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = {"name": "cosine_restarts", "period_epochs": 2, "factor": 1.0}
+    config.optimizer.schedule.update({"final": 0.1, "hold_epochs": 1})
+    config.eval.protocol, config.eval_every_epochs = "asnlsr", 1.0
+    config.select, config.select_metric = "best", "SSIM"
     common.against_discriminator(config)
     return common.smoke(config) if smoke else config

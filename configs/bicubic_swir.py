@@ -13,9 +13,11 @@ from configs import common
 def get_config(arg: str | None = None):
     config = common.base()
     config.scale, smoke = common.parse(arg, scale=4, scales=(4,))
-    common.swir(config, "bicubic")
-    config.model.kernel = "torch"
+    config.model = {"name": "bicubic", "kernel": "torch"}
+    config.data.name, config.data.config = "swir_park", "single"
+    config.data.augment = False
+    config.data.degradation = {"name": "psf"}
+    config.eval.protocol, config.select_metric = "asnlsr", "SSIM"
     config = common.smoke(config) if smoke else config
     config.steps = config.epochs = 0
-    config.select = "last"
     return config

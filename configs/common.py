@@ -1,4 +1,4 @@
-"""What every config shares. A config file changes only what differs.
+"""Defaults of every config. A config file sets only what differs.
 
 The argument after the colon picks the scale and the tiny variant: `configs/x.py:x4,smoke`.
 """
@@ -38,135 +38,118 @@ def base() -> ConfigDict:
     config.deterministic = True
     config.steps_per_call = 0  # optimisation steps per dispatch; 0: chosen for the backend
     config.remat = False  # recompute activations in the backward pass: less memory, more time
-    config.init_from = ""  # a workdir whose weights to start from
-    config.keep_programs = True  # what tracing gave, for the next start of the same run
+    config.init_from = ""  # a workdir whose weights to start from; or anyband: the packaged ones
     config.profile = ""  # a folder: a profiler trace of some steps goes there
 
     config.model = ConfigDict({"name": "bicubic"})
-    config.members = 1  # networks trained side by side, each on its own part of every batch; their
-    # mean is the estimate
+    config.tiny = False  # the network's smallest size with all its parts, for tests
+    config.members = 1  # networks trained side by side, each on its own part of every batch; the
+    # estimate is their mean
     config.loss = ConfigDict({"name": "l1"})
-    config.training = "supervised"
+    config.training = "supervised"  # or adversarial, by these rules
+    config.adversarial = ConfigDict()
+    config.adversarial.objective = "reversal"  # or non_saturating
+    config.adversarial.domain_loss = "cross_entropy"  # or least_squares
+    config.adversarial.strength = 0.01  # of the discriminator's gradient in the generator
+    config.adversarial.ramp = 0.0  # growth of the strength; 10: Ganin and Lempitsky's; 0: constant
+    config.adversarial.label_smoothing = 0.0
+    config.adversarial.discriminator_steps = 1
 
-    config.data = ConfigDict()
-    config.data.name = "synthetic"
-    config.data.config = ""  # the split of which paper; empty: the dataset's first
-    config.data.path = ""  # of your own scene: short for options.path
-    config.data.options = ConfigDict()  # keywords of the dataset: a size, a seed, how to split
-    config.data.dir = ""  # prepared datasets; empty: ~/.cache/hsisr_jax/datasets
-    config.data.manual_dir = ""  # files that you downloaded by hand
-    config.data.patch = 0  # high-resolution pixels; 0: as the paper's split says
-    config.data.stride = 0
-    config.data.train_on = "train"  # or inputs: the test scenes at low resolution; or both
-    config.data.augment = True  # every flip and rotation once an epoch
-    config.data.degradation = ConfigDict({"name": "bicubic"})
-    config.data.augmentations = ConfigDict()  # name -> options, applied to each batch
-    config.data.placement = "auto"  # device, host, or auto by memory_gb
-    config.data.memory_gb = 2.0  # what the training scenes may take on a device
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 1e-4
-    config.optimizer.schedule = ConfigDict({"name": "constant"})
-    config.optimizer.weight_decay = 0.0
-    config.optimizer.clip = 0.0  # global norm; 0: off
-    config.optimizer.accumulate = 1
+    config.data = _data()
+    config.optimizer = _optimizer()
     config.ema = 0.0  # decay of the averaged weights; 0: off
-    config.residual = False  # predict a correction of the bicubic image (of the best linear map
-    # of bands where msi is the input), zero at the start
-    config.base_projection = 0  # rounds of back-projection that the bicubic image gets before it
-    config.base_filters = 0  # high-resolution pixels that linear filters, fitted to the training
-    # patches before the first step, reach on each side; they add their detail to that image
-    config.projection_dark = 0.3  # of the training scenes' mean: where an image is back-projected,
-    # darker pixels keep their spectral direction
+
+    config.base = ConfigDict()  # the estimate that the network corrects; the correction starts at 0
+    config.base.kind = "none"  # none: no base; bicubic; back_projected; filters: back_projected and
+    # linear filters fitted to the training patches; pretrained; least_squares: a linear map of msi
+    config.base.rounds = 3  # rounds of back-projection
+    config.base.dark = 0.3  # pixels below this share of the training mean keep their direction
+    config.base.radius = 8  # radius of the fitted filters, in high-resolution pixels
+    config.base.source = "anyband"  # the pretrained network: a packaged one, or a run's workdir
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
 
-    config.log_every = 100
-    config.eval_every = 0  # 0: only at the end
+    config.log_every = 100  # steps; fewer in a short run, so that it has 20 lines
+    config.eval_every = 0  # steps between validations; 0: ten a run if they are quick, and the last
     config.checkpoint_every = 1000
+    config.eval_every_epochs = 0.0  # if not 0: instead of eval_every
+    config.checkpoint_every_epochs = 0.0  # if not 0: instead of checkpoint_every
     config.keep_checkpoints = 2
-    config.select = "last"  # which step is evaluated in the end: last, or best (by select_metric)
+    config.select = "last"  # the step that is evaluated at the end: last, or best by select_metric
     config.select_metric = "MPSNR"
-    config.patience = 0  # evaluations without a better one before stopping early; 0: never
-    config.max_bad_streak = 20  # steps in a row with a loss that is not finite
+    config.patience = 0  # validations without improvement before stopping early; 0: never
+    config.max_bad_streak = 20  # steps in a row with a loss that is not finite before stopping
+    config.loggers = ("tensorboard",)  # beside metrics.jsonl; wandb if it is installed
 
-    config.eval = ConfigDict()
-    config.eval.protocol = "sspsr"
-    config.eval.data_range = 1.0
-    config.eval.ratio = 0  # of ERGAS; 0: the scale
-    config.eval.tile = 0  # low-resolution pixels; 0: whole images
-    config.eval.overlap = 8
-    config.eval.batch = 8  # tiles at a time
-    config.eval.self_ensemble = False  # the mean over flips and rotations: 8 times the work
-    config.eval.projection = 0  # rounds of back-projection on the input
-    config.eval.images_kept = 4  # test images stored for the report
+    config.eval = _evaluation()
     return config
 
 
-def _rate(config: ConfigDict) -> None:
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = ConfigDict({"name": "cosine", "warmup": 30})
-    config.optimizer.clip = 1.0
-
-
-def _edges(config: ConfigDict) -> None:
-    if config.scale <= 2:  # at x4 a small scene's few steps do not suffice to learn them
-        config.data.augmentations.occlude = {"share": 0.5, "least": 0.6}
-
-
-# What goes beyond the published recipes, an option each; docs/quality.md has what each one adds.
-# They are off in the configs of papers.
-AHEAD = {
-    "residual": lambda config: config.update({"residual": True}),
-    "base": lambda config: config.update({"base_projection": 3}),
-    "rate": _rate,
-    "ema": lambda config: config.update({"ema": 0.99}),
-    "loss": lambda config: setattr(
-        config, "loss", ConfigDict({"name": "weighted", "relative_mse": 5.0, "spectral_angle": 0.5})
-    ),
-    "dense": lambda config: config.data.update({"stride": 2}),
-    "augment": lambda config: setattr(
-        config.data,
-        "augmentations",
-        ConfigDict({"zoom": {"most": 1.5}, "gain": {"spread": 0.2}, "mix": {"share": 0.5}}),
-    ),
-    "edges": _edges,
-    "ensemble": lambda config: config.eval.update({"self_ensemble": True}),
-    "projection": lambda config: config.eval.update({"projection": 3}),
-}
-
-
-def ahead(config: ConfigDict) -> ConfigDict:
-    """Every option that `AHEAD` names."""
-    for switch_on in AHEAD.values():
-        switch_on(config)
+def _data() -> ConfigDict:
+    """The training data."""
+    config = ConfigDict()
+    config.name = "synthetic"
+    config.config = ""  # the split, named by its paper; empty: the dataset's first
+    config.path = ""  # your own scene: short for options.path
+    config.domains = ()  # source and target of your own data: short for options.domains
+    config.options = ConfigDict()  # options of the dataset: size, seed, fractions of the split, ...
+    config.dir = ""  # prepared datasets; empty: ~/.cache/hsisr_jax/datasets
+    config.manual_dir = ""  # files that you downloaded by hand
+    config.patch = 0  # side of a patch in high-resolution pixels; 0: as in the paper's split
+    config.stride = 0  # distance of patches; 0: as in the paper's split
+    config.train_on = "train"  # or inputs: the test scenes at low resolution; or both
+    config.augment = True  # every flip and rotation of a patch once an epoch
+    config.degradation = ConfigDict({"name": "bicubic"})
+    config.augmentations = ConfigDict()  # name -> options, applied to each batch
+    config.components = ConfigDict()  # for anyband: patches as component images; empty: off
+    config.placement = "auto"  # device; host; auto: one of them by memory_gb; or disk, for datasets
+    # larger than memory
+    config.memory_gb = 2.0  # limit of the training scenes' size on a device
     return config
 
 
-# The smallest size of each network that still has all its parts.
-TINY = {
-    "bicubic": {},
-    "srlsgat": {"features": 16, "blocks": 1},
-    "sspsr": {"features": 16, "blocks": 1},
-    "ssran": {"features": 16},
-    "snlsr": {"features": 16, "materials": 8},
-    "asnlsr": {"features": 16, "materials": 8},
-    "rcam": {"features": 16, "dense_blocks": 2, "rcams": 2},
-    "esrt": {},
-    "srformer": {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 2), "window_size": 8},
-}
+def _optimizer() -> ConfigDict:
+    """The optimizer."""
+    config = ConfigDict()
+    config.name = "adam"
+    config.learning_rate = 1e-4
+    config.schedule = ConfigDict({"name": "constant"})
+    config.weight_decay = 0.0
+    config.clip = 0.0  # global norm; 0: off
+    config.accumulate = 1  # batches whose gradients are averaged for one update
+    config.freeze = ()  # prefixes of the names of parameters that are not trained
+    config.skip_unused = False  # parameters without gradient keep their moments, as in PyTorch
+    return config
+
+
+def _evaluation() -> ConfigDict:
+    """Evaluation."""
+    config = ConfigDict()
+    config.protocol = "sspsr"
+    config.data_range = 1.0
+    config.ratio = 0  # ratio of ERGAS; 0: the scale
+    config.tile = 0  # side of a tile in low-resolution pixels; 0: whole images
+    config.overlap = 8  # of tiles, in low-resolution pixels
+    config.batch = 8  # tiles at a time
+    config.self_ensemble = False  # the mean over flips and rotations: 8 times the work
+    config.projection = 0  # rounds of back-projection of the output
+    config.dark = 0.3  # as base.dark, for that projection
+    config.baselines = ()  # scored beside bicubic and back-projection: ("anyband",)
+    config.images_kept = 4  # test images stored for the report
+    config.save = ""  # all test outputs at full precision: mat, npy or envi
+    return config
 
 
 def smoke(config: ConfigDict) -> ConfigDict:
     """A tiny net on the dataset's synthetic twin, same bands and dtype: seconds on a CPU."""
-    config.model.update(TINY[config.model.name])
+    config.tiny = True
     config.data.config = f"{config.data.config}_smoke" if config.data.config else "smoke"
-    config.data.options = ConfigDict()
+    config.data.options, config.data.domains = ConfigDict(), ()
     config.steps, config.epochs, config.batch_size = 30, 0, 8
     for optimizer in _optimizers(config):
         optimizer.learning_rate = 1e-3
     config.log_every, config.eval_every, config.checkpoint_every = 10, 0, 15
+    config.eval_every_epochs, config.checkpoint_every_epochs = 0.0, 0.0
     config.mesh.data = 1
     return config
 
@@ -176,65 +159,9 @@ def _optimizers(config: ConfigDict) -> list[ConfigDict]:
     return pair or [config.optimizer]
 
 
-def srlsgat(config: ConfigDict) -> ConfigDict:
-    """The published recipe of SRLSGAT."""
-    config.model = ConfigDict({"name": "srlsgat"})
-    config.loss = ConfigDict({"name": "hybrid"})
-    config.batch_size, config.epochs = 64, 70
-    config.optimizer.schedule = ConfigDict({"name": "step", "every_epochs": 30, "factor": 0.1})
-    config.eval.ratio = 4  # the published evaluation passes 4 at every scale
-    return config
-
-
-def sspsr(config: ConfigDict) -> ConfigDict:
-    """The published recipe of SSPSR."""
-    config.model = ConfigDict({"name": "sspsr"})
-    config.loss = ConfigDict({"name": "hybrid"})
-    config.batch_size, config.epochs = 32, 40
-    config.optimizer.schedule = ConfigDict({"name": "step", "every_epochs": 30, "factor": 0.1})
-    return config
-
-
-def ssran(config: ConfigDict) -> ConfigDict:
-    """The published recipe of SSRAN; its optimizer is not published: Adam trains best."""
-    config.model = ConfigDict({"name": "ssran"})
-    config.loss = ConfigDict({"name": "mse"})
-    config.batch_size, config.epochs = 100, 200
-    config.data.augment = False
-    config.data.degradation = ConfigDict({"name": "none"})
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = ConfigDict({"name": "step", "every_epochs": 50, "factor": 0.1})
-    config.eval.protocol, config.eval.ratio = "ssran", 1
-    config.eval.tile, config.eval.overlap, config.eval.batch = 4, 0, 256
-    config.select_metric = "PSNR"
-    return config
-
-
-def swir(config: ConfigDict, name: str) -> ConfigDict:
-    """SWIR1 to SWIR2 at x4: what A-SNLSR and its baselines share. Best model by validation SSIM."""
-    config.model = ConfigDict({"name": name})
-    config.data.name, config.data.config = "swir_park", "single"
-    config.data.augment = False
-    config.data.degradation = ConfigDict({"name": "psf"})
-    config.batch_size, config.epochs = 4, 10
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = ConfigDict(
-        {"name": "cosine_restarts", "period_epochs": 2, "factor": 1.0, "final": 0.1}
-    )
-    config.eval.protocol = "asnlsr"
-    config.select, config.select_metric, config.eval_every = "best", "SSIM", 500
-    return config
-
-
 def against_discriminator(config: ConfigDict) -> ConfigDict:
-    """A pair of the config's optimizer, and A-SNLSR's game: see `training/adversarial.py`."""
-    config.adversarial = ConfigDict()
-    config.adversarial.objective = "reversal"  # or non_saturating
-    config.adversarial.domain_loss = "cross_entropy"  # or least_squares
-    config.adversarial.strength = 0.01
-    config.adversarial.ramp = 0.0  # growth of the strength; 10: Ganin and Lempitsky's; 0: constant
-    config.adversarial.label_smoothing = 0.0
-    config.adversarial.discriminator_steps = 1
+    """Adversarial training, with a pair of the config's optimizer: `training/adversarial.py`."""
+    config.training = "adversarial"
     one = config.optimizer.to_dict() | {"skip_unused": True}  # PyTorch's: see docs/adaptation.md
     config.optimizer = ConfigDict({"generator": one, "discriminator": dict(one)})
     return config

@@ -45,12 +45,19 @@ def recipe(model: dict, scale: int, steps: int, plain: bool) -> ConfigDict:
     config.model = ConfigDict(model)
     config.data.name, config.data.config = "unmixing", "jasper_ridge"
     config.batch_size, config.steps = 4, steps
+    config.optimizer.learning_rate, config.optimizer.clip, config.ema = 1e-3, 1.0, 0.99
     if plain:
-        config.residual, config.data.stride, config.ema = True, 4, 0.99
-        config.optimizer.learning_rate, config.optimizer.clip = 1e-3, 1.0
-        config.optimizer.schedule = ConfigDict({"name": "cosine", "warmup": 20})
+        config.base.kind, config.data.stride = "bicubic", 4
+        config.optimizer.schedule = {"name": "cosine", "warmup": 20}
     else:
-        common.ahead(config)
+        config.base.kind, config.data.stride = "back_projected", 2
+        config.data.augmentations = {"zoom": {"most": 1.5}, "gain": {"spread": 0.2}}
+        config.data.augmentations.mix = {"share": 0.5}
+        if scale == 2:
+            config.data.augmentations.occlude = {"share": 0.5, "least": 0.6}
+        config.loss = {"name": "weighted", "relative_mse": 5.0, "spectral_angle": 0.5}
+        config.optimizer.schedule = {"name": "cosine", "warmup": 30}
+        config.eval.self_ensemble, config.eval.projection = True, 3
     config.log_every, config.checkpoint_every = 50, 100
     config.eval.images_kept = 1
     config.mesh.data = 1

@@ -15,8 +15,16 @@ from configs import common
 def get_config(arg: str | None = None):
     config = common.base()
     config.scale, smoke = common.parse(arg, scale=4, scales=(4,))
-    common.swir(config, "rcam")
-    config.model.bicubic_skip = True
+    config.model = {"name": "rcam", "bicubic_skip": True}
+    config.data.name, config.data.config = "swir_park", "single"
+    config.data.augment = False
+    config.data.degradation = {"name": "psf", "intermediate": True}
     config.loss = {"name": "rcam"}
-    config.data.degradation.intermediate = True
+    config.batch_size, config.epochs = 4, 10
+    # The rate is set once an epoch and falls to 1e-5; the least validation loss chooses the epoch.
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = {"name": "cosine_restarts", "period_epochs": 2, "factor": 1.0}
+    config.optimizer.schedule.update({"final": 0.01, "hold_epochs": 1})
+    config.eval.protocol, config.eval_every_epochs = "asnlsr", 1.0
+    config.select, config.select_metric = "best", "loss"
     return common.smoke(config) if smoke else config

@@ -14,6 +14,14 @@ from configs import common
 def get_config(arg: str | None = None):
     config = common.base()
     config.scale, smoke = common.parse(arg, scale=4)
-    common.sspsr(config)
+    config.model = {"name": "sspsr"}
     config.data.name, config.data.config = "pavia", "sspsr"
+    config.loss = {"name": "hybrid"}
+    config.batch_size, config.epochs = 32, 40
+    config.optimizer.learning_rate = 1e-4
+    # mains.py: rates of 0.1 ** ((e + 1) // 30) with e from 0
+    config.optimizer.schedule = {"name": "step", "first_epochs": 29, "every_epochs": 30}
+    config.optimizer.schedule.factor = 0.1
+    config.eval_every_epochs, config.checkpoint_every_epochs = 1.0, 5.0
+    config.eval.save = "npy"
     return common.smoke(config) if smoke else config

@@ -1,5 +1,6 @@
-"""What the commands that take a config share: finding it, `--help`, and mistakes in one line."""
+"""Command-line handling shared by all commands that take a config: finding it, `--help`, errors."""
 
+import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -14,35 +15,65 @@ CONFIG_ERRORS = (AttributeError, ArithmeticError, ImportError, LookupError, Name
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues, usage: str) -> str | None:
-    """Fills the flags and returns the config's path; `--help` ends the process, as argparse's."""
-    path = _find_config(argv)
+    """Parses the flags and returns the config as given; `--help` ends the process.
+
+    A config is a file, or the name of one that comes with the package: `--config=srlsgat_pavia:x4`.
+    """
+    argv, given, path = _with_config_found(argv)
     try:
         if {"--help", "-h"} & set(argv[1:]):
             _help(values, usage, path)
             sys.exit(0)
-        rest = values(list(argv))
+        rest = values(argv)
         getattr(values.config, "model", None)  # a config that failed to load says so when used
     except flags.Error as error:
         raise UserError(_explain(error)) from error
     except CONFIG_ERRORS as error:
-        raise UserError(f"{path}: {_explain(error)}") from error
+        raise UserError(f"{given}: {_explain(error)}") from error
     if rest[1:]:
         raise UserError(f"unexpected argument {rest[1]!r}: options begin with --")
-    return path
+    return given
 
 
-def _find_config(argv: Sequence[str]) -> str | None:
-    """The config's path and argument; `from configs import common` works from any folder."""
-    found = None
-    for argument, following in zip(argv, [*argv[1:], ""]):
+def _with_config_found(argv: Sequence[str]) -> tuple[list[str], str | None, str | None]:
+    """The arguments with the path of the config file; the config as given, and as found.
+
+    `from configs import common` works from any folder.
+    """
+    found, given, path = list(argv), None, None
+    for at, argument in enumerate(argv):
         name, equals, value = argument.partition("=")
-        value = value if equals else following
-        if name in ("--config", "-config") and value:
-            path, found = Path(value.split(":")[0]), value
-            if not path.is_file():
-                raise UserError(f"there is no config file {path}")
-            sys.path.append(str(path.resolve().parent.parent))
-    return found
+        if name not in ("--config", "-config"):
+            continue
+        value = value if equals else found[at + 1] if at + 1 < len(found) else ""
+        if value:
+            file, colon, words = value.partition(":")
+            place = find_config(file)
+            given, path = value, f"{place}{colon}{words}"
+            found[at if equals else at + 1] = f"{name}={path}" if equals else path
+            sys.path.append(str(place.resolve().parent.parent))
+    return found, given, path
+
+
+def find_config(name: str) -> Path:
+    """The config file with this path, or with this name among those in the package."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    if path.parent in (Path(), Path("configs")) and (shipped / f"{path.stem}.py").is_file():
+        return shipped / f"{path.stem}.py"
+    known = sorted(file.stem for file in shipped.glob("*.py") if file.stem != "common")
+    close = difflib.get_close_matches(path.stem, known, 1)
+    hint = f": did you mean {close[0]!r}?" if close else ""
+    raise UserError(f"there is no config file {path}{hint}")
+
+
+def shipped_configs() -> Path:
+    """The folder of configs: the repository's, or its copy in an installed wheel."""
+    here = Path(__file__).resolve().parent
+    beside = here.parent / "configs"
+    return beside if (beside / "common.py").is_file() else here / "_configs" / "configs"
 
 
 def _help(values: flags.FlagValues, usage: str, path: str | None) -> None:
@@ -53,7 +84,7 @@ def _help(values: flags.FlagValues, usage: str, path: str | None) -> None:
 
 
 def _explain(error: Exception) -> str:
-    """What ml_collections and absl say, in one line."""
+    """An error of ml_collections or absl as one line."""
     text = " ".join(str(error.args[0] if error.args else error).split())
     if "Traceback" in text:  # an error inside a config file: its last line says what
         text = re.split(r"\b\w*(?:Error|Exception): ", text)[-1]

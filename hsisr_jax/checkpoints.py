@@ -1,40 +1,55 @@
-"""Checkpoints: atomic, checksummed, best and latest kept, weights apart from optimizer state.
+"""Checkpoints: atomic and checksummed, the best and the latest are kept.
 
-Orbax writes a step beside and renames it. A list of SHA-256 sums is put beside each finished step
-(`<step>.sha256`), and a step that does not match its list any more is set aside as
-`<step>.damaged` before anything is read from it: the previous one is used instead.
+Orbax writes a step under a temporary name and renames it. Each finished step has a list of SHA-256
+sums beside it (`<step>.sha256`). A step that does not match its list is renamed to
+`<step>.damaged` before anything is read from it, and the previous one is used. A finished step is
+never written again; scores that come later are stored beside it (`<step>.scores`).
 """
 
-import errno
 import hashlib
 import json
+import logging
+import math
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from orbax.checkpoint import v1 as ocp
 
 from hsisr_jax import cluster
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, disk_number
+from hsisr_jax.files import write_text
 
 FOLDER = "checkpoints"
-UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax calls what it has not renamed yet
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
-ADVICE = {
-    errno.ENOENT: "make its folder first",
-    errno.ENOTDIR: "make its folder first",
-    errno.EISDIR: "give a file's name",
-    errno.EACCES: "change the permissions or write elsewhere",
-    errno.EPERM: "change the permissions or write elsewhere",
-    errno.EROFS: "write elsewhere",
-}
-WEIGHTS = ("params", "ema", "batch_stats", "constants")  # what prediction needs
+ATTEMPTS = 5  # to read checkpoints that a run is replacing
+UNFINISHED = ".orbax-checkpoint-tmp"  # Orbax's temporary names contain it
+
+
+def reading(function: Callable) -> Callable:
+    """Decorates a function that reads a workdir's checkpoints: it is called again if a run that
+    trains there replaced them meanwhile."""
+
+    @wraps(function)
+    def again(workdir: str | os.PathLike, *rest: Any) -> Any:
+        folder = Path(workdir) / FOLDER
+        for _ in range(ATTEMPTS):
+            before = {path.name for path in folder.glob("*") if path.name.isdigit()}
+            try:
+                return function(workdir, *rest)
+            except Exception:
+                if before == {path.name for path in folder.glob("*") if path.name.isdigit()}:
+                    raise
+        raise UserError(
+            f"the checkpoints in {folder} change faster than they can be read: try again when the "
+            "run there has ended"
+        )
+
+    return again
 
 
 class Checkpoints:
@@ -53,19 +68,11 @@ class Checkpoints:
         self.folder = Path(workdir).resolve() / FOLDER
         if read_only and not self.folder.is_dir():
             raise UserError(f"there are no checkpoints in {workdir}: is it the workdir of a run?")
-        self.say = say
+        self.say, self.read_only = say, read_only
         self.metric = metric
         self.sign = 1 if higher_is_better else -1
-        policies = ocp.training.preservation_policies
-        kept = [policies.LatestN(keep)]
-        if metric:
-            kept.append(
-                policies.BestN(
-                    get_metric_fn=lambda values: self.sign * values[metric],
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
+        self.keep = keep
+        logging.getLogger("absl").addFilter(_tells_more)
         self._damaged: set[int] = set()  # that may not be moved: the folder is someone else's
         if read_only:
             self._damaged = {int(path.name) for path, _ in self._faults()}
@@ -74,10 +81,14 @@ class Checkpoints:
                 self._remove_unfinished()
                 self._set_damaged_aside()
             cluster.wait_for_all("damaged checkpoints are set aside")
+        beside = [p for p in self.folder.glob("*.scores") if p.stem.isdigit()]
+        self._added = {int(path.stem): _scores_in(path) for path in beside}
         self._unlisted: list[int] = []
+        from orbax.checkpoint import v1 as ocp  # a fifth of the time to start, where none is read
+
         with self._on_disk():
             self._checkpointer = ocp.training.Checkpointer(
-                self.folder, preservation_policy=policies.AnyPreservationPolicy(kept)
+                self.folder, preservation_policy=_Kept(self)
             )
 
     def __enter__(self) -> "Checkpoints":
@@ -92,28 +103,31 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._checkpointer.close()
+            with self._on_disk():
+                self._checkpointer.close()
 
     def wait(self) -> None:
-        """Until every write is on disk and listed."""
+        """Waits until every write is on disk and has its checksums."""
         with self._on_disk():
             self._checkpointer.wait()
         self._list_finished()
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:
-        """What Orbax and TensorStore say of a disk becomes a message; the last step stays good."""
+        """Turns disk errors of Orbax into a `UserError`; the last step stays good."""
         try:
             yield
         except UserError:
             raise
         except Exception as error:
             self._unlisted = []
-            if (reason := _disk_reason(error)) is None:
+            if (number := disk_number(error)) is None:
                 raise
             raise UserError(
-                f"cannot write a checkpoint to {self.folder}: {reason}; the checkpoints there are "
-                "good: free space, and run the same command to resume"
+                f"cannot read the checkpoints in {self.folder}: {os.strerror(number)}"
+                if self.read_only
+                else f"cannot write a checkpoint to {self.folder}: {os.strerror(number)}; the "
+                "checkpoints there are good: free space, and run the same command to resume"
             ) from error
 
     @property
@@ -123,42 +137,53 @@ class Checkpoints:
     @property
     def best(self) -> int | None:
         """The step with the best metric, else the latest."""
-        scored = [c for c in self._intact() if c.metrics and self.metric in c.metrics]
-        if not scored:
-            return self.latest
-        return max(scored, key=lambda c: (self.sign * c.metrics[self.metric], -c.step)).step
+        best = self.best_of(self._intact())
+        return self.latest if best is None else best
+
+    def best_of(self, checkpoints: Iterable[Any]) -> int | None:
+        """The first step with the best finite score."""
+        scores = {c.step: self._scores(c).get(self.metric) for c in checkpoints}
+        found = {
+            step: self.sign * value
+            for step, value in scores.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        }
+        return max(found, key=lambda step: (found[step], -step)) if found else None
+
+    def _scores(self, checkpoint: Any) -> Mapping[str, float]:
+        return checkpoint.metrics or self._added.get(checkpoint.step, {})
 
     def _intact(self) -> list:
         return [c for c in self._checkpointer.checkpoints if c.step not in self._damaged]
 
     def has_scores(self, step: int) -> bool:
         """Whether a step was saved together with its metrics."""
-        return any(c.step == step and c.metrics for c in self._checkpointer.checkpoints)
+        return any(c.step == step and self._scores(c) for c in self._checkpointer.checkpoints)
 
     def save(self, step: int, trees: Mapping[str, Any], metrics: dict | None = None) -> None:
-        """Starts a write and returns once the arrays are copied.
+        """Starts writing a step; returns when the arrays are copied.
 
-        An existing step is left alone, unless it is metrics that it lacks.
+        An existing step is not changed; metrics that it lacks are stored beside it.
         """
-        exists = any(c.step == step for c in self._checkpointer.checkpoints)
-        if exists and (not metrics or self.has_scores(step)):
+        if any(c.step == step for c in self._checkpointer.checkpoints):
+            if metrics and not self.has_scores(step):
+                self.wait()
+                if jax.process_index() == 0:
+                    write_text(self.folder / f"{step}.scores", json.dumps(metrics))
+                self._added[step] = metrics
             return
         self.wait()
         trees = {name: tree for name, tree in trees.items() if not _empty(tree)}
         self._unlisted.append(step)
         with self._on_disk():
-            if exists:
-                self._sums(step).unlink(missing_ok=True)
-            self._checkpointer.save_checkpointables_async(
-                step, trees, force=True, overwrite=exists, metrics=metrics
-            )
+            self._checkpointer.save_checkpointables_async(step, trees, force=True, metrics=metrics)
 
     def names(self, step: int) -> set[str]:
-        """The trees that a step holds."""
+        """The names of the trees in a step."""
         return {path.name for path in (self.folder / str(step)).iterdir() if path.is_dir()}
 
     def restore(self, step: int, targets: Mapping[str, Any]) -> dict[str, Any]:
-        """The named trees of a step, on the devices that the targets' shardings say."""
+        """The named trees of a step, on the devices of the targets' shardings."""
         targets = {name: tree for name, tree in targets.items() if not _empty(tree)}
         try:
             return self._checkpointer.load_checkpointables(step, dict(targets))
@@ -169,22 +194,22 @@ class Checkpoints:
             ) from error
 
     def _list_finished(self) -> None:
-        """Sums for the steps that are finished; lists of removed steps go."""
+        """Writes the checksums of finished steps and removes those of deleted steps."""
         if jax.process_index() != 0:
             return
         for step in self._unlisted:
             if (self.folder / str(step)).is_dir():
                 write_text(self._sums(step), json.dumps(_digests(self.folder / str(step))))
         self._unlisted = []
-        for listed in self.folder.glob("*.sha256"):
-            if not (self.folder / listed.stem).is_dir():
-                listed.unlink(missing_ok=True)
+        for beside in (*self.folder.glob("*.sha256"), *self.folder.glob("*.scores")):
+            if not (self.folder / beside.stem).is_dir():
+                beside.unlink(missing_ok=True)
 
     def _sums(self, step: int | str) -> Path:
         return self.folder / f"{step}.sha256"
 
     def _remove_unfinished(self) -> None:
-        """What a killed process was writing. (Orbax would do it in a thread that may come late.)"""
+        """Removes what a killed process was writing. (Orbax does so later, in a thread.)"""
         for path in self.folder.glob(f"*{UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -193,25 +218,55 @@ class Checkpoints:
             aside = path.with_name(f"{path.name}.damaged")
             aside = aside if not aside.exists() else Path(f"{aside}-{os.getpid()}")
             path.rename(aside)
-            self._sums(path.name).unlink(missing_ok=True)
+            for beside in (self._sums(path.name), self.folder / f"{path.name}.scores"):
+                beside.unlink(missing_ok=True)
             self.say(f"checkpoint {path.name} is damaged ({fault}): set aside as {aside.name}")
 
     def _faults(self) -> list[tuple[Path, str]]:
-        """The finished steps that are not what was written, and why."""
+        """The finished steps that are damaged, and how."""
         steps = (path for path in sorted(self.folder.glob("*")) if path.name.isdigit())
         found = ((path, _fault(path, self._sums(path.name))) for path in steps if path.is_dir())
         return [(path, fault) for path, fault in found if fault]
 
 
+def _tells_more(record: logging.LogRecord) -> bool:
+    """Whether Orbax logs more than a `UserError` says: of a full disk each of its threads shows a
+    traceback or two, and another if the interpreter ends meanwhile."""
+    error = record.exc_info[1] if record.exc_info else None
+    ended = isinstance(error, RuntimeError) and "after shutdown" in str(error)
+    return error is None or not ended and disk_number(error) is None
+
+
+class _Kept:
+    """The steps that Orbax keeps: the latest few, and the best."""
+
+    def __init__(self, owner: Checkpoints):
+        self.owner = owner
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        steps = sorted(c.step for c in checkpoints)
+        kept = {*steps[-self.owner.keep :], self.owner.best_of(checkpoints)}
+        return [c.step in kept for c in checkpoints]
+
+
+def _scores_in(path: Path) -> dict[str, float]:
+    """The scores stored beside a step; none if the file is not readable."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _fault(folder: Path, sums: Path) -> str:
-    """What is wrong with a finished step, if anything."""
+    """The reason why a finished step cannot be used; empty if it can."""
     if not (folder / "_CHECKPOINT_METADATA").exists():
         return "its metadata file is missing"
     if not sums.exists():  # killed between the rename and the list: Orbax's own rename vouches
         return ""
     try:
-        expected = json.loads(sums.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        expected = dict(json.loads(sums.read_text()).items())
+    except (ValueError, RecursionError, AttributeError):
         return "its list of sums is unreadable"
     for name, digest in expected.items():
         path = folder / name
@@ -232,50 +287,19 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Never half a file: written under another name, synced, renamed."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise disk_error(path, error) from error
-
-
-def disk_error(path: Path, error: OSError) -> UserError:
-    advice = ADVICE.get(error.errno or 0, "free space or change it")
-    return UserError(f"cannot write {path}: {error.strerror or error}; {advice}")
-
-
-def _disk_reason(error: BaseException | None) -> str | None:
-    """The disk's own words in a chain of errors, if it was the disk."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:
-            return os.strerror(error.errno)
-        known = "|".join(re.escape(os.strerror(number)) for number in DISK_ERRORS)
-        if found := re.search(known, str(error), re.IGNORECASE):
-            return found.group()
-        error = error.__cause__ or error.__context__
-    return None
-
-
 def _empty(tree: Any) -> bool:
     return tree is None or (not isinstance(tree, (str, int, float)) and not jax.tree.leaves(tree))
 
 
 def _first_line(error: BaseException) -> str:
-    """The first cause, in a line: Orbax wraps a mismatch into talk of its handlers."""
+    """The first cause in one line, without the messages that Orbax wraps around it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def targets(tree: Any, shardings: Any) -> Any:
-    """What `restore` is asked for: shapes and types on given devices."""
+    """The targets for `restore`: shapes, types and shardings of a tree."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=s), tree, shardings
     )

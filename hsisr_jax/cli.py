@@ -1,28 +1,34 @@
-"""The command line, thin: flags, a table of modes, and errors in one line with exit code 2."""
+"""The command line: flags, a table of modes, and errors in one line with exit code 2."""
 
 import difflib
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax import arguments
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import MissingFile, UserError
 
 OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
-        "optimizer.discriminator", "data.options", "data.degradation", "data.augmentations",
-        "adversarial")  # fmt: skip
+        "optimizer.discriminator", "data.options", "data.degradation",
+        "data.augmentations")  # fmt: skip
 MODES = ("train", "eval", "predict", "prepare", "export")
 USAGE = """\
-usage: python main.py --config=FILE[:ARGUMENT] --workdir=FOLDER [--config.KEY=VALUE ...]
+usage: python main.py --config=FILE[:ARGUMENT] [--workdir=FOLDER] [--config.KEY=VALUE ...]
        python main.py --mode=eval --workdir=FOLDER [--input=SCENE --reference=SCENE]
+       python main.py --mode=eval --workdir=FOLDER --config.eval.KEY=VALUE
+       python main.py --mode=eval --input=SCENE [--scale=4 | --workdir=FOLDER]
+       python main.py --mode=predict --input=SCENE --output=FILE --scale=4
        python main.py --mode=predict --workdir=FOLDER --input=SCENE --output=FILE
        python main.py --mode=export --workdir=FOLDER --output=FILE
        python main.py --mode=prepare --config=FILE [--manual_dir=FOLDER]
-With a config beside --help, its keys and values are listed too."""
+       python main.py --mode=prepare --config=FILE --format=mat --output=FOLDER
+Configs that come with the package are found by name: --config=srlsgat_pavia:x4. Without --workdir
+it is runs/<config>_x<scale>. With a config beside --help, its keys and values are listed too."""
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -32,25 +38,53 @@ config_flags.DEFINE_config_file(
     lock_config=False,  # options of networks and losses may be added: see `_check_keys`
     accept_new_attributes=True,
 )
-flags.DEFINE_string("workdir", None, "the folder of the run")
+flags.DEFINE_string("workdir", None, "the folder of the run; runs/<config>_x<scale> without it")
 flags.DEFINE_string("mode", "train", f"what to do: {', '.join(MODES)}")
-flags.DEFINE_string("input", None, "predict, eval: a scene file")
-flags.DEFINE_string("reference", None, "eval: the scene that --input should become")
-flags.DEFINE_string("output", None, "predict, export: the file to write")
-flags.DEFINE_integer("tile", 0, "predict: low-resolution pixels on a tile's side; 0: chosen")
-flags.DEFINE_integer("overlap", -1, "predict: low-resolution pixels that tiles share; -1: chosen")
+flags.DEFINE_string("input", None, "predict, eval: a scene file; predict: a pattern of several")
+flags.DEFINE_string("reference", None, "eval: the reference (truth) that --input is compared with")
+flags.DEFINE_string(
+    "output", None, "predict, export, eval of a scene: the file to write; prepare: the folder"
+)
+flags.DEFINE_integer("tile", 0, "predict: side of a tile, low-resolution pixels; 0: automatic")
+flags.DEFINE_integer(
+    "overlap", -1, "predict: overlap of tiles, low-resolution pixels; -1: automatic"
+)
 flags.DEFINE_string("precision", "float32", "predict: compute in float32 or bfloat16")
 flags.DEFINE_string("dtype", "float32", "predict: the type of the output's values")
-flags.DEFINE_float("output_scale", 0, "predict: the output stores physical values / this")
-flags.DEFINE_boolean("resample_bands", False, "predict: bring the scene to the model's wavelengths")
-flags.DEFINE_boolean("self_ensemble", False, "predict: mean over the eight flips and rotations")
-flags.DEFINE_string("normalise", "", "predict: by the model's range, or by the scene's maximum")
-flags.DEFINE_string("variable", "", "predict: the cube's name in a file of several")
+flags.DEFINE_float("output_scale", 0, "predict: output: physical = stored * this; 0: as the input")
+flags.DEFINE_float("input_scale", 0, "predict: input: physical = stored * this; 0: as in the file")
+flags.DEFINE_string(
+    "compress", "deflate", "predict: compression of a GeoTIFF: deflate, zstd, lzw or none"
+)
+flags.DEFINE_integer(
+    "parts", 0, "predict: parts of one scene for several processes; 0: one process"
+)
+flags.DEFINE_integer("zarr_format", 3, "predict: the version of a Zarr output, 3 or 2")
+flags.DEFINE_boolean("resample_bands", False, "predict: resample to the model's wavelengths")
+flags.DEFINE_boolean(
+    "self_ensemble", None, "predict: mean over flips and rotations; not given: as evaluated"
+)
+flags.DEFINE_string(
+    "normalise", "", "predict: model (the range in training) or scene (its maximum)"
+)
+flags.DEFINE_string(
+    "mtf", "", "predict: what the sensor passes at Nyquist (0.3), its name (enmap, prisma), or auto"
+)
+flags.DEFINE_integer(
+    "scale", 4, "predict, eval without --workdir, by the packaged network: 2, 3, 4, 8"
+)
+flags.DEFINE_string(
+    "limits", "input", "predict: clip to the widened range of the input bands, or none"
+)
+flags.DEFINE_string("variable", "", "predict: name of the cube in a file with several arrays")
+flags.DEFINE_string("uncertainty", "", "predict: a file for every value's standard deviation")
 flags.DEFINE_boolean("quicklook", True, "predict: a false-colour PNG beside the output")
-flags.DEFINE_string("manual_dir", None, "prepare: a folder with files that you downloaded")
+flags.DEFINE_boolean("report", True, "predict: a page about the result beside the output")
+flags.DEFINE_string("format", "", "prepare: mat, to write the dataset's patches to --output")
+flags.DEFINE_string("manual_dir", None, "a folder with files that you downloaded")
 flags.DEFINE_string("coordinator", None, "several processes: host:port of the first one")
 flags.DEFINE_integer("num_processes", None, "several processes: how many")
-flags.DEFINE_integer("process_id", None, "several processes: which one this is, from 0")
+flags.DEFINE_integer("process_id", None, "several processes: index of this one, from 0")
 FLAGS.set_default("alsologtostderr", False)
 
 
@@ -72,18 +106,45 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
-    _check_keys(argv, arguments.parse(argv, FLAGS, USAGE))
+    argv = _with_own_config(argv)
+    given = arguments.parse(argv, FLAGS, USAGE)
+    _check_keys(argv, given)
     if FLAGS.mode not in MODES:
         return _fail(f"unknown --mode={FLAGS.mode}: use {', '.join(MODES)}")
-    from hsisr_jax import modes  # JAX starts here, after the flags are known to be good
+    from hsisr_jax import modes  # imports JAX, after the flags have been checked
 
-    return modes.call(FLAGS.mode, FLAGS.config, FLAGS)
+    try:
+        return modes.call(FLAGS.mode, FLAGS.config, FLAGS, given or "")
+    except MissingFile as error:
+        raise UserError(f"{error}\n{_without_files(argv[0], given or '')}") from None
 
 
-def _check_keys(argv: Sequence[str], path: str | None) -> None:
+def _with_own_config(argv: Sequence[str]) -> Sequence[str]:
+    """For an evaluation without `--config`: lets `--config.KEY=VALUE` change the run's config."""
+    options = dict(word.lstrip("-").partition("=")[::2] for word in argv[1:])
+    changed = any(name.startswith("config.") for name in options)
+    if not changed or "config" in options or options.get("mode") != "eval":
+        return argv
+    if not options.get("workdir"):
+        raise UserError("--config.KEY=VALUE needs --config, or --workdir=FOLDER with --mode=eval")
+    file = Path(__file__).with_name("own_config.py")
+    return [argv[0], f"--config={file}:{options['workdir']}", *argv[1:]]
+
+
+def _without_files(program: str, given: str) -> str:
+    """The command for the same run on synthetic data, for when published files are missing."""
+    config, _, words = given.partition(":")
+    twin = ",".join(filter(None, [words, "smoke"]))
+    command = "python main.py" if program.endswith(".py") else "hsisr"
+    return f"The same on a small synthetic scene, without files: {command} --config={config}:{twin}"
+
+
+def _check_keys(argv: Sequence[str], given: str | None) -> None:
     """Refuses misspelt keys; `config.model` and the like take any option of what they name."""
-    if path is None:
+    if given is None:
         return
+    file, colon, words = given.partition(":")
+    path = f"{arguments.find_config(file)}{colon}{words}"
     as_written = FLAGS["config"].parser.parse(path)
     for argument in argv:
         name = re.split("[= ]", argument.lstrip("-"))[0]

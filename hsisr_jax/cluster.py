@@ -1,7 +1,7 @@
-"""Several processes as one run: how they find each other, and how the end of one ends all.
+"""Several processes as one run: connecting them, and ending all when one ends.
 
-JAX's own runtime connects them (`jax.distributed`). Each hears within `HEARTBEAT` seconds that
-another is gone; on CPUs its next collective operation fails at once.
+JAX's runtime connects them (`jax.distributed`). The loss of a process is detected within
+`HEARTBEAT` seconds; on CPUs the next collective operation fails at once.
 """
 
 import os
@@ -18,7 +18,7 @@ ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler"
 
 
 def join(coordinator: str | None, processes: int | None, index: int | None) -> None:
-    """Connects to the other processes: by flags, or as the launcher announces them; else alone."""
+    """Connects the processes of a run, from flags or launcher variables; otherwise does nothing."""
     given = (coordinator, processes, index)
     if all(x is None for x in given):
         started = announced()
@@ -38,9 +38,9 @@ def join(coordinator: str | None, processes: int | None, index: int | None) -> N
 
 
 def _keep_one_order(several_devices: bool) -> None:
-    """Makes CPUs begin operations in the same order: else two may wait for each other for ever.
+    """Makes all CPU devices start operations in the same order, without which they can deadlock.
 
-    Each in a collective operation where the other is not. XLA reads its flags after this.
+    Must be called before XLA reads its flags.
     """
     if several_devices and jax.config.jax_platforms == "cpu" and ORDER not in _flags():
         os.environ["XLA_FLAGS"] = f"{_flags()} {ORDER}=false".strip()
@@ -86,7 +86,7 @@ def _initialize(**options) -> None:
 
 
 def wait_for_all(what: str) -> None:
-    """Until every process is here."""
+    """Waits until every process has called this."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -99,7 +99,7 @@ def several() -> bool:
 
 
 def lost(error: BaseException) -> UserError | None:
-    """What to tell the user if the error is another process's end."""
+    """The message for an error caused by the end of another process."""
     runtime = isinstance(error, jax.errors.JaxRuntimeError)
     if not several() or not (runtime or re.search(NETWORK, str(error), re.IGNORECASE)):
         return None
@@ -110,9 +110,9 @@ def lost(error: BaseException) -> UserError | None:
 
 
 def leave(code: int) -> None:
-    """Ends this process of several at once, so that the others notice.
+    """Ends this process immediately, so that the others notice.
 
-    The usual way out waits for all processes at a barrier, which is right after a success only.
+    The usual exit waits for all processes at a barrier, which would hang after a failure.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,9 +1,8 @@
-"""From a high-resolution cube to what a sensor would have seen: blur, decimation, responses, noise.
+"""Degradations of high-resolution cubes, as a sensor: blur, decimation, responses, noise.
 
 The observation models of the published data sets, as jittable and differentiable functions:
-MATLAB's bicubic (SSPSR, SRLSGAT), a measured PSF with A-SNLSR's zero-padded alignment, a Gaussian,
-and spectral responses (SSRAN's and A-SNLSR's multispectral images, A-SNLSR's band reduction). What
-depends on wavelengths alone is numpy: they are known before anything is compiled.
+MATLAB's bicubic (SSPSR, SRLSGAT), a measured PSF with A-SNLSR's zero-padded alignment, Gaussians,
+square detectors, and spectral responses (SSRAN, A-SNLSR). What depends on wavelengths is numpy.
 
 `create(name, scale=...)` gives a function `degradation(hr, key) -> dict` of batch entries, which
 the sampler calls inside its compiled step.
@@ -19,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.ops import sharpness
 from hsisr_jax.ops.blur import psf_downsample
-from hsisr_jax.resize import imresize
+from hsisr_jax.resize import gaussian_downsample, imresize
 
 # The full width of a Gaussian at half its maximum, in standard deviations.
 FWHM = 2 * math.sqrt(2 * math.log(2))
@@ -48,15 +48,37 @@ def gaussian_blur_downsample(
     return psf_downsample(x, kernel, factor)
 
 
+def mtf_downsample(x: jax.Array, factor: int, mtf: float | Sequence[float]) -> jax.Array:
+    """Downsamples `(..., H, W, C)` through a Gaussian MTF with the value `mtf` (one, or one a band)
+    at the Nyquist frequency of the low resolution; aligned and mirrored as `imresize`."""
+    mtf = np.asarray(mtf, float)
+    if not np.all((mtf > 0) & (mtf < 1)):
+        raise UserError(f"an MTF at the Nyquist frequency lies between 0 and 1, not {mtf}")
+    # exp(-2 pi^2 d^2 f^2) = mtf at f = 1 / (2 factor) cycles a pixel
+    return gaussian_downsample(x, factor, factor / np.pi * np.sqrt(-2 * np.log(mtf)))
+
+
+def area_downsample(x: jax.Array, factor: int) -> jax.Array:
+    """The mean of every block of factor x factor pixels of `(..., H, W, C)`: square detectors."""
+    *lead, h, w, c = x.shape
+    return x.reshape(*lead, h // factor, factor, w // factor, factor, c).mean((-4, -2))
+
+
 # -- spectrum ------------------------------------------------------------------------------------
 
 
 def gaussian_response(centres: jax.Array, widths: jax.Array, wavelengths: jax.Array) -> jax.Array:
     """Gaussian spectral responses `(len(wavelengths), len(centres))`; every column sums to 1.
 
-    `widths` are full widths at half maximum (one, or one a band), as sensors and ENVI headers state
-    them; a standard deviation times `degrade.FWHM` is one. A-SNLSR's code names its standard
-    deviations "width".
+    Args:
+        centres: of the bands that are simulated, in the unit of `wavelengths`.
+        widths: full widths at half maximum (one, or one a band), as sensors and ENVI headers state
+            them: `degrade.FWHM` times a standard deviation. A-SNLSR's code calls its standard
+            deviations "width".
+        wavelengths: of the cube's bands.
+
+    Returns:
+        The response, to be used with `apply_response`.
     """
     # Constants are worked out in float64: wavelengths in nm lose three digits of a narrow band.
     known = not any(isinstance(v, jax.Array) for v in (centres, widths, wavelengths))
@@ -77,7 +99,15 @@ def gaussian_response(centres: jax.Array, widths: jax.Array, wavelengths: jax.Ar
 
 
 def apply_response(x: jax.Array, response: jax.Array) -> jax.Array:
-    """`(..., C)` cubes through a response `(C, bands)`, or any linear map of bands."""
+    """`(..., C)` cubes through a response `(C, bands)`, or any linear map of bands.
+
+    Args:
+        x: cubes or spectra, bands last.
+        response: one column for each band of the result.
+
+    Returns:
+        `(..., bands)`, of the type of `x` (float32 for integers).
+    """
     x = jnp.asarray(x)
     response = jnp.asarray(response)
     if response.ndim != 2 or response.shape[0] != x.shape[-1]:
@@ -91,119 +121,7 @@ def apply_response(x: jax.Array, response: jax.Array) -> jax.Array:
     return y.astype(dtype)
 
 
-def uniform_wavelengths(wavelengths: Sequence[float]) -> np.ndarray:
-    """As many wavelengths, evenly spaced from the first to the last.
-
-    A-SNLSR's responses take these for the true ones, also where cut-off bands have left a gap.
-    """
-    return np.linspace(wavelengths[0], wavelengths[-1], len(wavelengths))
-
-
-def band_reduction_response(
-    wavelengths: Sequence[float], bands: int
-) -> tuple[jax.Array, np.ndarray]:
-    """A-SNLSR's reduction to `bands` bands: the response `(C, bands)` and their wavelengths.
-
-    Gaussians centred evenly from the first wavelength to the last, of FWHM range / bands.
-    """
-    grid = uniform_wavelengths(wavelengths)
-    centres = np.linspace(grid[0], grid[-1], bands)
-    return gaussian_response(centres, (grid[-1] - grid[0]) / bands, grid), centres
-
-
-def msi_response(
-    wavelengths: Sequence[float], centres: Sequence[float], deviation: float
-) -> jax.Array:
-    """A-SNLSR's multispectral bands: Gaussians of one standard deviation, on an even grid."""
-    return gaussian_response(
-        np.asarray(centres, float), FWHM * deviation, uniform_wavelengths(wavelengths)
-    )
-
-
-def selected_bands(wavelengths: Sequence[float], begin: float, end: float) -> np.ndarray:
-    """Which wavelengths lie in [begin, end], as a mask."""
-    wavelengths = np.asarray(wavelengths, float)
-    return (begin <= wavelengths) & (wavelengths <= end)
-
-
-def cutoff_bands(
-    x: jax.Array,
-    wavelengths: Sequence[float],
-    ranges: Sequence[tuple[float, float]],
-    *,
-    rule: str = "inclusive",
-) -> tuple[jax.Array, np.ndarray]:
-    """Take the bands in `ranges` out of `(..., C)`; the rest and their wavelengths.
-
-    "inclusive" takes out begin <= wavelength <= end. "nearest" takes out from the band nearest to
-    begin up to, and without, the band nearest to end (A-SNLSR's `LinearSRF.band_cutoff`).
-    """
-    wavelengths = np.asarray(wavelengths, float)
-    if rule not in ("inclusive", "nearest"):
-        raise UserError(f"unknown rule {rule!r} of a band cut-off; known: inclusive, nearest")
-    kept = np.ones(len(wavelengths), bool)
-    for begin, end in ranges:
-        if rule == "inclusive":
-            kept &= ~selected_bands(wavelengths, begin, end)
-        else:
-            first, last = (np.argmin(np.abs(wavelengths - edge)) for edge in (begin, end))
-            kept[first:last] = False
-    return jnp.asarray(x)[..., np.flatnonzero(kept)], wavelengths[kept]
-
-
-# -- tiles ---------------------------------------------------------------------------------------
-
-
-def subdivide_patches(
-    height: int, width: int, *, tile: int = 128, overlap_threshold: float = 0.5
-) -> list[tuple[int, int]]:
-    """A-SNLSR's tile origins (row, column), row by row.
-
-    The last tile of a row or column is moved back to end at the edge, and is left out if at least
-    `overlap_threshold` of it lies in tiles already taken. A scene smaller than a tile gives a
-    negative origin, as the original does.
-    """
-    taken = np.zeros((height, width), bool)
-    origins = []
-    for row in range(0, height, tile):
-        for column in range(0, width, tile):
-            origin = min(row, height - tile), min(column, width - tile)
-            covered = taken[tuple(slice(start, start + tile) for start in origin)]
-            if covered.mean() < overlap_threshold:
-                origins.append(origin)
-                covered[...] = True
-    return origins
-
-
-# -- radiometry ----------------------------------------------------------------------------------
-
-
-def log_normalise(
-    x: jax.Array, minimum: float, maximum: float, *, floor: float = 1e-4
-) -> jax.Array:
-    """A-SNLSR's scaling: values below `floor` raised to it, natural logarithm, min-max.
-
-    `minimum` and `maximum` are logarithms too: of the training tiles' extremes (`log_range`).
-    """
-    return (jnp.log(jnp.maximum(x, floor)) - minimum) / (maximum - minimum)
-
-
-def log_denormalise(x: jax.Array, minimum: float, maximum: float) -> jax.Array:
-    """The inverse of `log_normalise` for values from its floor upwards."""
-    return jnp.exp(jnp.asarray(x) * (maximum - minimum) + minimum)
-
-
-def log_range(x: jax.Array, *, floor: float = 1e-4) -> tuple[jax.Array, jax.Array]:
-    """The least and the largest logarithm of `x`, values below `floor` raised to it."""
-    x = jnp.maximum(x, floor)
-    return jnp.log(x.min()), jnp.log(x.max())
-
-
-def clip_normalise(
-    x: jax.Array, minimum: float, maximum: float, *, ceiling: float = 5e-2
-) -> jax.Array:
-    """A-SNLSR's scaling without the logarithm: values above `ceiling` lowered to it, min-max."""
-    return (jnp.minimum(x, ceiling) - minimum) / (maximum - minimum)
+# -- noise ---------------------------------------------------------------------------------------
 
 
 def add_noise(key: jax.Array, x: jax.Array, snr: float | jax.Array) -> jax.Array:
@@ -256,11 +174,18 @@ class Degradation:
 def create(
     name: str, *, scale: int, noise_snr: float | Sequence[float] | None = None, **kwargs
 ) -> Degradation:
-    """The degradation `name`, one of `names()`.
+    """The degradation `name`: a function `degradation(hr, key) -> dict` of batch entries.
 
-    bicubic; gaussian (`sigma`, `size`); psf (`kernel`, `intermediate=False`); spectral (`response`,
-    or `centres`, `widths` and `wavelengths` of a Gaussian one; `scale` 1). Each takes `noise_snr`
-    in dB, one or one for each band that is observed.
+    Args:
+        name: one of `names()`.
+        scale: how many times fewer pixels a side the observation has; 1 for `spectral`.
+        noise_snr: signal-to-noise ratio in dB, one or one for each observed band.
+        **kwargs: options of mtf (`mtf`, one, one a band, or a sensor's name), gaussian (`sigma`,
+            `size`), psf (`kernel`, `intermediate=False`) and spectral (`response`, or `centres`,
+            `widths` and `wavelengths` of a Gaussian one).
+
+    Returns:
+        The degradation, jittable and differentiable; a key is needed with noise only.
     """
     if name not in _OBSERVATIONS:
         raise UserError(f"unknown degradation {name!r}; known: {', '.join(_OBSERVATIONS)}")
@@ -284,6 +209,17 @@ def names() -> tuple[str, ...]:
 
 def _bicubic(*, scale: int):
     return lambda hr: {"lr": imresize(hr, 1 / scale)}
+
+
+def _area(*, scale: int):
+    return lambda hr: {"lr": area_downsample(hr, scale)}
+
+
+def _mtf(*, scale: int, mtf: float | str | Sequence[float] = 0.3):
+    if mtf == sharpness.AUTO:
+        raise UserError("an MTF of 'auto' is estimated from a scene, and there is none here")
+    mtf = sharpness.named(mtf) if isinstance(mtf, str) else mtf
+    return lambda hr: {"lr": mtf_downsample(hr, scale, mtf)}
 
 
 def _gaussian(*, scale: int, sigma: float | None = None, size: int | None = None):
@@ -319,6 +255,8 @@ def _spectral(*, scale: int = 1, response=None, centres=None, widths=None, wavel
 
 _OBSERVATIONS: Mapping[str, Callable[..., Callable[[jax.Array], dict[str, jax.Array]]]] = {
     "bicubic": _bicubic,
+    "area": _area,
+    "mtf": _mtf,
     "gaussian": _gaussian,
     "psf": _psf,
     "spectral": _spectral,

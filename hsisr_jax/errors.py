@@ -1,5 +1,26 @@
-"""The one exception that a user's mistake raises: what was wrong, where, and what to do."""
+"""`UserError` for mistakes of the user, and detection of disk errors in exceptions."""
+
+import errno
+import os
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class UserError(Exception):
-    """A mistake in the user's input: commands print its text in a line or two and exit with 2."""
+    """A mistake in the user's input: commands print its text and exit with code 2."""
+
+
+class MissingFile(UserError):
+    """A published file is not on this machine and cannot be fetched."""
+
+
+def disk_number(error: BaseException | None) -> int | None:
+    """The errno of a disk error in a chain of exceptions, if there is one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        text = str(error).lower()
+        if found := next((n for n in DISK if os.strerror(n).lower() in text), None):
+            return found
+        error = error.__cause__ or error.__context__
+    return None

@@ -2,7 +2,7 @@
 
 Trains, or loads, every run of a config for every seed, and writes one table: mean and standard
 deviation over the seeds, parameters, operations, seconds, and the figure that a paper prints for
-the same network, data and scale. What is done is not done again; the table is renewed after every
+the same network, data and scale. Finished runs are not repeated; the table is updated after every
 run. A run lies in `<workdir>/<its name>/seed_<n>` and is an ordinary workdir.
 """
 
@@ -20,11 +20,12 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax import arguments, train
-from hsisr_jax.checkpoints import write_text
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import write_text
 from hsisr_jax.inference import cost, trained
-from hsisr_jax.report import board
-from hsisr_jax.report.board import BASELINES, Row
+from hsisr_jax.report import board, board_page
+from hsisr_jax.report.board import Row
+from hsisr_jax.report.titles import METHODS
 from hsisr_jax.training.stopping import Interrupted
 from hsisr_jax.training.workdir import as_dict, differences, read_config
 
@@ -32,15 +33,17 @@ USAGE = "usage: python -m hsisr_jax.leaderboard --config=FILE[:ARGUMENT] --workd
 
 
 def run(config: ConfigDict | Mapping, workdir: str | Path) -> list[Row]:
-    """Everything in the config, in its order; the rows of the table."""
+    """Runs everything in the config in order; returns the rows of the table."""
     config, folder = ConfigDict(config), Path(workdir)
+    if missing := [key for key in ("runs", "seeds", "manual_dir") if key not in config]:
+        raise UserError(f"the config of a leaderboard needs {', '.join(missing)}")
     known, results, failures = published(), {}, {}
     runs = config.runs.to_dict()
     total = len(runs) * len(config.seeds)
     for number, (seed, name) in enumerate((s, n) for s in config.seeds for n in runs):
         entry, place = runs[name], folder / name / f"seed_{seed}"
         one = ConfigDict({**entry["config"], "seed": seed})
-        one.data.manual_dir = config.get("manual_dir", "") or one.data.manual_dir
+        one.data.manual_dir = config.manual_dir or one.data.manual_dir
         print(f"[{number + 1}/{total}] {name}, seed {seed}", flush=True)
         try:
             results.setdefault(name, []).append(finished(one, place) or _made(one, place))
@@ -60,7 +63,7 @@ def _made(config: ConfigDict, place: Path) -> dict:
 
 
 def finished(config: ConfigDict, place: Path) -> dict | None:
-    """The metrics of a run that has ended with this very config."""
+    """The metrics of a run that has finished with exactly this config."""
     try:
         found = json.loads((place / "metrics.json").read_text())
     except (OSError, ValueError):
@@ -88,8 +91,9 @@ def table(
             row.parameters = found[0]["parameters"]
             row.seconds = [one["seconds"] for one in found]
             row.operations = _operations(folder / name)
+            row.reports = _reports(folder, name)
             for baseline, scores in _baselines(found[0]).items():
-                made = Row(*key[:2], BASELINES[baseline], key[2])
+                made = Row(*key[:2], METHODS[baseline], key[2])
                 made.scores = {metric: [value] for metric, value in scores.items()}
                 _add_published(made, known, config, baseline)
                 _add_baseline(beside, Baseline(baseline, made, [entry["network"]]))
@@ -98,8 +102,15 @@ def table(
     return [row for key, group in groups.items() for row in _named(baselines[key]) + group]
 
 
+def _reports(folder: Path, name: str) -> dict[str, str]:
+    """The report of each seed's run that has one, as the board's page links to it."""
+    pages = sorted((folder / name).glob("seed_*/report/index.html"))
+    places = [page.relative_to(folder) for page in pages]
+    return {place.parts[1].removeprefix("seed_"): place.as_posix() for place in places}
+
+
 class Baseline(NamedTuple):
-    """A row of a method that every run scores, and whose runs gave these very scores."""
+    """A baseline's row, and the networks whose runs gave these scores of it."""
 
     name: str
     row: Row
@@ -108,7 +119,7 @@ class Baseline(NamedTuple):
 
 def _baselines(result: Mapping) -> dict[str, Mapping]:
     scored = {**result, **result.get("baselines", {})}
-    return {name: scored[name] for name in BASELINES if scored.get(name)}
+    return {name: scored[name] for name in METHODS if scored.get(name)}
 
 
 def _add_baseline(rows: list[Baseline], new: Baseline) -> None:
@@ -121,23 +132,23 @@ def _add_baseline(rows: list[Baseline], new: Baseline) -> None:
 
 
 def _named(rows: list[Baseline]) -> list[Row]:
-    """Where networks are scored in ranges of their own, which of them a row stands beside."""
+    """Adds the networks to a baseline's name, if it was scored in several ranges of values."""
     counts = Counter(known.name for known in rows)
     for name, row, networks in rows:
         row.network += f" in the range of {', '.join(networks)}" if counts[name] > 1 else ""
-    return [known.row for name in BASELINES for known in rows if known.name == name]
+    return [known.row for name in METHODS for known in rows if known.name == name]
 
 
 def _operations(folder: Path) -> float | None:
-    """Counted once, and kept beside the runs."""
+    """Operations per output pixel, counted once and stored beside the runs."""
     place = folder / "cost.json"
     try:
         return json.loads(place.read_text())["operations_per_output_pixel"]
     except (OSError, ValueError, KeyError):
         pass
     try:
-        card = trained.load(next(folder.glob(f"seed_*/{trained.FILE}")).parent)
-        value = cost.per_output_pixel(card)
+        card = trained.load(next(folder.glob(f"seed_*/{trained.FILE}")).parent).card
+        value = cost.per_output_pixel(card.spec)
     except (StopIteration, UserError):
         return None
     write_text(place, json.dumps({"operations_per_output_pixel": value}) + "\n")
@@ -161,11 +172,11 @@ def _add_published(row: Row, known: Sequence[Mapping], config: Mapping, model: s
 
 
 def write(rows: Sequence[Row], known: Sequence[Mapping], folder: Path) -> None:
-    """`leaderboard.md`, `.csv`, `.html` and `.json`."""
+    """Writes `leaderboard.md`, `.csv`, `.html` and `.json`."""
     cited = [source for source in known if any(row.source == source["name"] for row in rows)]
     write_text(folder / "leaderboard.md", board.markdown(rows, cited))
     write_text(folder / "leaderboard.csv", board.to_csv(rows))
-    write_text(folder / "leaderboard.html", board.html(rows, cited))
+    write_text(folder / "leaderboard.html", board_page.html(rows, cited))
     values = [vars(row) for row in rows]
     write_text(folder / "leaderboard.json", json.dumps(values, indent=1) + "\n")
 

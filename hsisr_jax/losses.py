@@ -1,10 +1,10 @@
 """Training losses: `create(name, **options)` returns `loss(out, batch) -> (total, terms)`.
 
-Every loss is a weighted sum of named terms, and `terms` holds each of them unweighted, so that one
-can be read beside another. `hybrid` is SRLSGAT's and SSPSR's (L1 and two total variations), `snlsr`
+Every loss is a weighted sum of named terms, and `terms` holds each of them unweighted, for
+comparison between losses. `hybrid` is SRLSGAT's and SSPSR's (L1 and two total variations), `snlsr`
 and `asnlsr` those of Hu et al. and of A-SNLSR, `rcam` the sum over upsampling stages;
-`create("weighted", l1=1.0, spectral_angle=0.1)` composes any others; a weight may be a pair, from
-the first step's to the last one's, which needs the batch's `progress` (0 to 1; training gives it).
+`create("weighted", l1=1.0, spectral_angle=0.1)` composes any others; a weight may be a pair, of
+the first and the last step, which needs the batch's `progress` (0 to 1; training provides it).
 
 Departures from the originals: `asnlsr` keeps target-domain samples out of the super-resolution
 terms by weights instead of boolean indexing, with the same means, and zero when no source sample is
@@ -32,7 +32,15 @@ SOURCE = 0  # the domain that has high-resolution targets
 
 
 def create(name: str, **options) -> Loss:
-    """The loss `name`; see `names()` and, for `weighted`, `term_names()`."""
+    """The loss `name`, as a function of a network's output and the batch.
+
+    Args:
+        name: one of `names()`.
+        **options: weights of its terms; for `weighted`, those of `term_names()`.
+
+    Returns:
+        `loss(out, batch) -> (total, terms)`, `terms` a flat dict of scalars.
+    """
     if name not in LOSSES:
         raise UserError(f"unknown loss {name!r}: known are {', '.join(LOSSES)}")
     known = inspect.signature(LOSSES[name]).parameters
@@ -115,7 +123,7 @@ def _asnlsr(
 
 
 def _domain(*, kind: str = "cross_entropy", label_smoothing: float = 0.0) -> Loss:
-    """What a discriminator minimises, and how often it is right: `cross_entropy` as in A-SNLSR, or
+    """The loss of a discriminator and its accuracy: `cross_entropy` as in A-SNLSR, or
     `least_squares` (Mao et al., ICCV 2017).
 
     With `label_smoothing` a sample's own domain counts `1 - label_smoothing`, the rest is spread
@@ -201,26 +209,26 @@ def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _relative(term: str, power: int) -> Term:
-    """A term over the target's mean (to a power): weights beside it hold for any scene's range."""
+    """A term divided by a power of the target's mean, so that weights suit any range of values."""
 
     def relative(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
         hr = at_least_float32(_target(batch, "hr", f"the loss term 'relative_{term}'"))
-        return TERMS[term](out, batch, mask) / jnp.maximum(jnp.mean(jnp.abs(hr)), 1e-6) ** power
+        return TERMS[term](out, batch, mask) / jnp.maximum(_mean(jnp.abs(hr), mask), 1e-6) ** power
 
     return relative
 
 
 def _consistency(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
-    """Estimate and target as MATLAB's bicubic would show them at the input's resolution.
+    """Compares estimate and target after MATLAB's bicubic reduction to the input's resolution.
 
-    With bicubic data that is the estimate's degradation against the input; under other degradations
-    (or noise, or logarithms) the same comparison still tells right from wrong at low frequencies.
+    With bicubic data this compares the degraded estimate with the input; under other degradations
+    (or noise, or logarithms) it still measures the error at low frequencies.
     """
     sr = at_least_float32(_output(out, "sr", "the loss term 'consistency'"))
     hr = at_least_float32(_target(batch, "hr", "the loss term 'consistency'"))
     height = _target(batch, "lr", "the loss term 'consistency'").shape[1]
     _same_shape(sr, hr, "sr", "hr")
-    return _mean(jnp.abs(imresize(sr - hr, height / hr.shape[1])))
+    return _mean(jnp.abs(imresize(sr - hr, height / hr.shape[1])), mask)
 
 
 def _domain_cross_entropy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
@@ -280,7 +288,7 @@ TERMS: dict[str, Term] = {
 
 
 def _at(weight: float | Sequence[float], batch: Mapping) -> float | jax.Array:
-    """The weight now."""
+    """The current weight."""
     if not isinstance(weight, Sequence):
         return weight
     first, last = weight

@@ -1,7 +1,7 @@
-"""One mesh for every machine size, and the two rules that place arrays on it.
+"""The device mesh, and the two rules that place arrays on it.
 
 `data`: copies of the network, each with its own part of the batch.
-`fsdp`: the same, with the parameters and their optimizer states cut over it as well.
+`fsdp`: the same, with parameters and optimizer states sharded over it as well.
 """
 
 import jax
@@ -17,7 +17,7 @@ SMALL = 1024  # arrays of fewer elements are replicated
 
 
 def make(data: int = -1, fsdp: int = 1, devices: list | None = None) -> Mesh:
-    """A mesh of `data` x `fsdp` devices; -1 takes all that are left."""
+    """A mesh of `data` x `fsdp` devices; -1 uses all remaining ones."""
     devices = jax.devices() if devices is None else devices
     if fsdp < 1 or data == 0 or data < -1:
         raise UserError(f"mesh data={data}, fsdp={fsdp}: use positive sizes (data=-1: all devices)")
@@ -33,7 +33,7 @@ def make(data: int = -1, fsdp: int = 1, devices: list | None = None) -> Mesh:
 
 
 def check_batch(mesh: Mesh, batch_size: int) -> None:
-    """A batch must divide over the devices."""
+    """Refuses a batch that does not divide over the devices."""
     if batch_size < 1 or batch_size % mesh.size:
         raise UserError(
             f"batch size {batch_size} does not divide over {mesh.size} devices: "
@@ -46,19 +46,19 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch(mesh: Mesh) -> NamedSharding:
-    """The first axis over all devices."""
+    """The sharding of the first axis over all devices."""
     return NamedSharding(mesh, BATCH)
 
 
 def whole(x: jax.Array) -> np.ndarray:
-    """The values of an array that may be cut over processes; all of them must ask for it."""
+    """Gathers a sharded array on the host; every process must call it."""
     if isinstance(x.sharding, NamedSharding) and not x.is_fully_addressable:
         x = jax.jit(lambda x: x, out_shardings=NamedSharding(x.sharding.mesh, P()))(x)
     return np.asarray(x)
 
 
 def parameter(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-    """The largest axis that divides over `fsdp`; small arrays stay whole."""
+    """The sharding of a parameter: the largest axis that `fsdp` divides, unless it is small."""
     size = mesh.shape[FSDP]
     if size == 1 or np.prod(shape, dtype=np.int64) < SMALL:
         return replicated(mesh)
@@ -70,5 +70,5 @@ def parameter(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
 
 
 def parameters(mesh: Mesh, tree):
-    """The rule above, for every leaf of a tree of arrays or shapes."""
+    """The shardings of every leaf of a tree of parameters or shapes."""
     return jax.tree.map(lambda leaf: parameter(mesh, leaf.shape), tree)

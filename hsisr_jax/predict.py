@@ -1,70 +1,36 @@
-"""A scene file to a sharper one: `--mode=predict`; also `--mode=export` and pairs in `--mode=eval`.
+"""Super-resolution of a scene file: `--mode=predict`; also `--mode=export`.
 
 The scene is read, computed and written in bands of rows of overlapping tiles, see
-`inference.stream`; an interrupted run leaves `.partial` files and the same command continues them.
+`inference.stream`. An interrupted run leaves `.partial` files, which the same command continues.
 """
 
-import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any, TextIO
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hsisr_jax import formats, mesh, report
-from hsisr_jax.checkpoints import write_text
-from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax import formats, identity, locks, mesh
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneReader, carried
+from hsisr_jax.formats import SceneMeta, SceneReader, carried
+from hsisr_jax.inference import facts, packaged, sensed, survey, trained
 from hsisr_jax.inference import output as outputs
-from hsisr_jax.inference import pairs, survey, trained
+from hsisr_jax.inference.calibration import Detail
 from hsisr_jax.inference.ensemble import over_symmetries
-from hsisr_jax.inference.frontend import HALO, Frontend, weigh, window
+from hsisr_jax.inference.export import of_run as export  # noqa: F401 - `predict.export`
+from hsisr_jax.inference.frontend import HALO, Frontend, empty, weigh, window
 from hsisr_jax.inference.grid import Grid
-from hsisr_jax.inference.memory import Sizes, choose
+from hsisr_jax.inference.memory import Sizes, choose, remarks
+from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.stream import Stream
-from hsisr_jax.inference.trained import Trained, of_stored
-from hsisr_jax.training.hooks import Progress
+from hsisr_jax.inference.trained import Loaded
+from hsisr_jax.training.hooks import Progress, told
 from hsisr_jax.training.stopping import Interrupted, Signals
-from hsisr_jax.training.workdir import as_dict
-
-PRECISIONS = ("float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The flags of `--mode=predict`."""
-
-    tile: int = 0  # low-resolution pixels; 0: chosen
-    overlap: int = -1  # -1: chosen
-    precision: str = "float32"
-    dtype: str = "float32"  # of the output file
-    output_scale: float = 0.0  # physical = stored * scale in the output; 0: as the input
-    resample_bands: bool = False
-    self_ensemble: bool = False
-    normalise: str = ""  # model or scene; empty: as in training
-    variable: str = ""  # the name of the cube in a file of several
-    quicklook: bool = True
-
-    def __post_init__(self):
-        if self.tile < 0:
-            raise UserError(f"--tile={self.tile}: use a number of pixels, or 0 to have it chosen")
-        if self.precision not in PRECISIONS:
-            raise UserError(f"--precision={self.precision}: use {' or '.join(PRECISIONS)}")
-        if self.normalise not in ("", "model", "scene"):
-            raise UserError(f"--normalise={self.normalise}: use model or scene")
-        try:
-            kind = np.dtype(self.dtype).kind
-        except TypeError:
-            kind = "?"
-        if kind not in "iuf":
-            raise UserError(f"--dtype={self.dtype}: use float32, uint16, int16 or the like")
-        if self.output_scale < 0:
-            raise UserError(f"--output_scale={self.output_scale}: use a positive number")
 
 
 def predict(
@@ -72,93 +38,220 @@ def predict(
     input: str | os.PathLike,
     output: str | os.PathLike,
     options: Options = Options(),  # noqa: B008 - immutable
+    *,
+    after: "After | None" = None,
 ) -> Path:
-    """Super-resolves a scene file with a workdir's network; returns the path of the result."""
+    """Super-resolves a scene file with a workdir's network.
+
+    Args:
+        workdir: the workdir of a trained or an imported network.
+        input: the scene, in any format of docs/formats.md.
+        output: the file to write; its ending selects the format.
+        options: tiling, units and output; see `Options`.
+        after: called when the output is complete, with the job (its scene still open) and the
+            output's path; `hsisr_jax.scene_page.write` writes its page.
+
+    Returns:
+        The path of the result.
+    """
+    network = trained.load(workdir)
+    return _predict(lambda scene, given: network, input, Path(output), options, after)
+
+
+def sharpen(
+    input: str | os.PathLike,
+    output: str | os.PathLike,
+    scale: int = 4,
+    options: Options = Options(),  # noqa: B008 - immutable
+    *,
+    after: "After | None" = None,
+) -> Path:
+    """Super-resolves a scene file as `predict` does, with the network in the package."""
+    return _predict(partial(packaged_for, scale), input, Path(output), options, after)
+
+
+def packaged_for(scale: int, scene: SceneReader, options: Options) -> Loaded:
+    """The network in the package, for a scene's size and sensor."""
+    sensor = sensed.degradation(options.mtf, scene, told)
+    return packaged.load(scale, sensor, pixels=scene.height * scene.width)
+
+
+def _predict(
+    load: "Load", source: Any, target: Path, options: Options, after: "After | None"
+) -> Path:
     if jax.process_count() > 1:
         raise UserError("--mode=predict uses the devices of one process: start it once")
-    source, target = Path(input), Path(output)
-    card = trained.load(workdir)
     with formats.open_scene(source, variable=options.variable or None) as scene:
-        formats.check_target(target, scene)
-        job = Job(card, Path(workdir), scene, options)
-        job.run(target)
+        formats.check_target(target, scene, options.dtype)
+        with locks.output(*formats.written_files(target)):
+            options = sensed.numbered(options, scene, told)
+            job = Job(load(scene, options), scene, options)
+            job.run(target)
+            if after:
+                after(job, target)
     return target
 
 
 class Job:
-    """One scene through one network."""
+    """The prediction of one scene by one network, as that was evaluated where the options do not
+    say otherwise; `log` receives its progress and, if it `tells`, facts of the scene."""
 
-    def __init__(self, card: Trained, workdir: Path, scene: SceneReader, options: Options):
-        self.card, self.scene, self.options = card, scene, options
-        self.say = Progress(0, 0, 1).say
+    def __init__(
+        self,
+        network: Loaded,
+        scene: SceneReader,
+        options: Options,
+        log: TextIO | None = None,
+        *,
+        tells: bool = True,
+    ):
+        card = network.card
+        if options.self_ensemble is None:
+            options = replace(options, self_ensemble=card.self_ensemble)
+        self.card, self.scene, self.options, self.log = card, scene, options, log
+        self.loaded, self.said = network, list[str]()
         if scene.dtype.kind not in "iuf":
             raise UserError(f"{scene.path}: values of type {scene.dtype} cannot be super-resolved")
         if carried.gains(scene.meta.extra, scene.bands):
             self.say("warning: the scene's gains differ from band to band and are not applied")
+        if options.input_scale:
+            scene.meta = replace(scene.meta, scale=options.input_scale)
         self.domain, self.bands = survey.choose_domain(card, scene, options.resample_bands)
         self.sample = survey.sample(scene)
-        self.normaliser = survey.normaliser(card, self.domain, scene, options.normalise, self.say)
-        survey.warn_of_range(self.normaliser, self.sample, self.say)
-        self.variables, self.step = trained.weights(workdir, card)
+        self.check_values()
+        if tells:
+            survey.tell(scene, self.say)
+            survey.tell_of_bands(self.domain["wavelengths"], scene, self.bands, self.say)
+            sensed.tell(card, options.mtf, scene, self.sample, self.say)
+        self.normaliser = survey.normaliser(
+            card, self.domain, scene, options.normalise, self.extremes, self.say
+        )
+        if card.name != packaged.NAME:
+            survey.warn_of_range(self.normaliser, self.sample, self.say)
+        elif scene.meta.bad_bands is not None and (flagged := int(scene.meta.bad_bands.sum())):
+            self.say(f"{flagged} bands are flagged as bad: they are upsampled, and not sharpened")
+        self.centre = survey.centre(scene.dtype, self.sample, self.bands)
+        variables, self.step = network.weights()
+        spectra = self.normaliser.apply(survey.of_use(self.sample, scene.meta), np)
+        self.variables = packaged.with_scene(variables, card, spectra)
+        self.work = {
+            "weights": identity.of_tree(self.variables),
+            "scene": identity.of_files(scene.files) | dict(scene.stamps),
+            "network": card.to_json(),
+            "options": asdict(options),
+            "jax": identity.of_jax(),
+        }
         self.mesh = mesh.make()
         self.compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
-        self.frontend = Frontend(
+        knows = not options.mtf or card.name == packaged.NAME
+        seen = card if knows else card.seen_by(sensed.asked(options.mtf, scene, self.say))
+        self.frontend: Frontend | Detail = Frontend(
             card.module(),
             card.scale,
             bool(card.msi_bands),
-            self.normaliser,
+            self.normaliser.shifted(self.centre),
             self.bands,
-            scene.meta.nodata,
             options.precision,
-            card.observe(),
-            card.projection,
+            seen.observe(),
+            seen.projection,
             card.dark,
         )
 
     def run(self, target: Path) -> None:
-        """Makes the file, or continues it."""
-        options, card, scene = self.options, self.card, self.scene
+        """Writes the output file, or continues an interrupted one."""
+        sizes, grid = self.plan()
+        output, done = self.begin(target, sizes)
+        if output.journal.changes:
+            changed = ", ".join(output.journal.changes[:3])
+            self.say(f"starting {target.name} anew: its unfinished rows are of another {changed}")
+        if done:
+            left, of = grid.tiles(done), grid.tiles(set())
+            self.say(f"resuming {target.name}: {left} of {of} tiles are left")
+        self.make(sizes, grid, output, done)
+        self.conclude(output, target)
+
+    def plan(self) -> tuple[Sizes, Grid]:
+        """The tiling of the scene."""
         sizes = choose(
-            card,
-            (scene.height, scene.width),
-            tile=options.tile,
-            overlap=options.overlap,
+            self.card,
+            (self.scene.height, self.scene.width),
+            tile=self.options.tile,
+            overlap=self.options.overlap,
             devices=self.mesh.size,
             compiled=self.compile,
         )
         self.describe(sizes)
-        grid = Grid(sizes.plan, card.scale, card.bands)
-        output, done = self.begin(target, sizes)
-        total = grid.tiles(done)
-        if done:
-            self.say(f"resuming {target.name}: {total} of {grid.tiles(set())} tiles are left")
-        progress = Progress(total, 0, 1, unit="tiles")
+        return sizes, Grid(sizes.plan, self.card.scale, self.shape[2])
+
+    def make(self, sizes: Sizes, grid: Grid, output: outputs.Output, done: set) -> None:
+        """Computes and writes the units that are missing."""
+        scene, total = self.scene, grid.tiles(done)
+        progress = Progress(total, 0, 1, self.log, unit="tiles")
+        neutral = survey.neutral(self.sample, self.normaliser)
         with Signals() as signals:
             stream = Stream(
                 grid,
                 self.network(sizes),
-                window(scene),
+                window(scene, neutral - self.centre, self.centre),
                 output,
                 HALO,
                 sizes.batch,
                 self.mesh,
                 lambda made: progress.update(made, {}, force=made == total),
                 lambda: signals.received is not None,
+                partial(empty, bands=scene.bands),
             )
             whole = stream(done)
         if not whole:
-            progress.say(f"stopped: the same command continues {target.name}")
+            progress.say(f"stopped: the same command continues {output.writer.path.name}")
             raise Interrupted(signals.received)
+
+    def conclude(self, output: outputs.Output, target: Path) -> None:
+        """Gives the finished file its name, unless the scene has changed meanwhile."""
+        scene = self.scene
+        if identity.of_files(scene.files) | dict(scene.stamps) != self.work["scene"]:
+            raise UserError(
+                f"{scene.path} changed while it was read, so {target} was not finished: run the "
+                "same command again"
+            )
         output.finish()
-        progress.say(f"{target}: {' x '.join(map(str, self.shape))} {output.writer.dtype}")
+        self.say(f"{target}: {' x '.join(map(str, self.shape))} {output.writer.dtype}")
+
+    def say(self, text: str) -> None:
+        """Prints a message and keeps it for the report."""
+        self.said.append(text)
+        Progress(0, 0, 1, self.log).say(text)
+
+    def check_values(self) -> None:
+        """Refuses values that cannot be computed with, or stored as asked, before the work."""
+        scene = self.scene
+        low, high = (f(self.sample, 0) for f in (np.fmin.reduce, np.fmax.reduce))
+        if self.options.limits == "input":
+            low, high = self.extremes().low, self.extremes().high
+            if np.isnan(low).all():
+                raise UserError(
+                    f"{scene.path}: every value is no data: there is nothing to sharpen"
+                )
+        try:
+            facts.check_values(low, high, self.sample)
+        except UserError as error:
+            raise UserError(f"{scene.path}: {error}") from None
+        dtype = np.dtype(self.options.dtype)
+        stored = np.stack([low, high]) if dtype.kind == "f" else self.sample
+        survey.check_dtype(stored, scene.meta, self.output_meta(), dtype, self.say)
+
+    @cache  # noqa: B019 - one job a scene
+    def extremes(self) -> survey.Extremes:
+        return survey.extremes(self.scene)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         scale = self.card.scale
-        return self.scene.height * scale, self.scene.width * scale, self.card.bands
+        bands = self.card.bands or self.scene.bands
+        return self.scene.height * scale, self.scene.width * scale, bands
 
     def compile(self, sizes: Sizes) -> jax.stages.Compiled:
-        """The network on a batch of tiles of this size."""
+        """Compiles the network for a batch of tiles of this size."""
         height, width = sizes.plan.size
         return self._compiled(sizes.batch, height + 2 * HALO, width + 2 * HALO)
 
@@ -166,46 +259,55 @@ class Job:
         if shape not in self.compiled:
             everywhere, divided = mesh.replicated(self.mesh), mesh.batch(self.mesh)
             function = jax.jit(
-                self.frontend, in_shardings=(everywhere, divided), out_shardings=divided
+                self.frontend.estimate if self.options.self_ensemble else self.frontend,
+                in_shardings=(everywhere, divided, divided),
+                out_shardings=divided,
             )
-            stored = self.scene.dtype if self.scene.dtype.itemsize <= 4 else jnp.float32
+            narrow = self.scene.dtype.itemsize <= 4 and not self.centre
+            stored = self.scene.dtype if narrow else jnp.float32
             tiles = jax.ShapeDtypeStruct((*shape, self.scene.bands), stored)
-            self.compiled[shape] = function.lower(self.variables, tiles).compile()
+            bits = jax.ShapeDtypeStruct((*shape, -(-self.scene.bands // 8)), jnp.uint8)
+            self.compiled[shape] = function.lower(self.variables, tiles, bits).compile()
         return self.compiled[shape]
 
     def network(self, sizes: Sizes):
         """`(tiles, row weights, column weights)` to weighted output tiles."""
 
-        def run(inputs: dict) -> jax.Array:
-            tiles = jax.device_put(inputs["scene"], mesh.batch(self.mesh))
-            return self._compiled(*tiles.shape[:3])(self.variables, tiles)
+        finished = jax.jit(self.frontend.finished)
 
-        averaged = over_symmetries(run) if self.options.self_ensemble else run
-        return lambda tiles, down, across: weigh(averaged({"scene": tiles}), down, across)
+        def run(inputs: dict) -> jax.Array:
+            tiles, bits = jax.device_put((inputs["scene"], inputs["bits"]), mesh.batch(self.mesh))
+            return self._compiled(*tiles.shape[:3])(self.variables, tiles, bits)
+
+        def made(scene: np.ndarray, bits: np.ndarray) -> jax.Array:
+            inputs = {"scene": scene, "bits": bits}
+            if not self.options.self_ensemble:
+                return run(inputs)
+            return finished(over_symmetries(run)(inputs), *jax.device_put((scene, bits)))
+
+        return lambda tiles, down, across: weigh(made(*tiles), down, across)
 
     def describe(self, sizes: Sizes) -> None:
         card, plan = self.card, sizes.plan
+        of = f"of step {self.step}" if self.step else "as it comes with the package"
         self.say(
-            f"{card.name} x{card.scale} of step {self.step}: {self.scene.height} x "
+            f"{card.name} x{card.scale} {of}: {self.scene.height} x "
             f"{self.scene.width} x {self.scene.bands} {self.scene.dtype} -> "
             f"{' x '.join(map(str, self.shape))}; {len(plan.corners())} tiles of "
             f"{plan.size[0]} x {plan.size[1]} that overlap by {plan.overlap}, {sizes.batch} at a "
             f"time on {self.mesh.size} x {jax.devices()[0].device_kind}"
         )
-        if card.self_ensemble and not self.options.self_ensemble:
-            self.say("its evaluation used --self_ensemble: 8 times the work, and a little better")
-        if card.why_whole() and len(plan.corners()) > 1:
-            self.say(
-                f"{card.name} looks at whole images ({card.why_whole()}): tiles have the size that "
-                f"it was trained on, {card.tile} pixels"
-                if not self.options.tile
-                else f"{card.name} looks at whole images ({card.why_whole()}): tiles of another "
-                f"size than in training ({card.tile}) give another result"
-            )
+        for remark in remarks(card, plan, self.options):
+            self.say(remark)
 
-    def begin(self, target: Path, sizes: Sizes) -> tuple[outputs.Output, set]:
-        """The output, and what of it an interrupted run has made."""
-        meta = outputs.output_meta(
+    def journal(self, target: Path, sizes: Sizes) -> outputs.Journal:
+        """The journal beside the data file, whichever of an output's names is given."""
+        tiles = [*sizes.plan.size, sizes.plan.overlap]
+        return outputs.Journal(formats.written_files(target)[0], self.work | {"tiles": tiles})
+
+    def output_meta(self) -> SceneMeta:
+        """The metadata of the output."""
+        return outputs.output_meta(
             self.scene.meta,
             scale=self.card.scale,
             wavelengths=self.domain["wavelengths"],
@@ -215,104 +317,33 @@ class Job:
             dtype=self.options.dtype,
             output_scale=self.options.output_scale or None,
         )
-        dtype = np.dtype(self.options.dtype)
-        survey.warn_of_dtype(self.sample, self.scene.meta, meta, dtype, self.say)
-        stat = self.scene.path.stat()
-        settings = {
-            "input": [str(self.scene.path.resolve()), stat.st_size, stat.st_mtime],
-            "network": asdict(self.card),
-            "step": self.step,
-            "options": asdict(self.options),
-            "tiles": [*sizes.plan.size, sizes.plan.overlap],
-        }
-        journal = outputs.Journal(target, settings)
-        begin = partial(outputs.begin, target, journal)
+
+    def begin(
+        self, target: Path, sizes: Sizes, *, join: bool = False
+    ) -> tuple[outputs.Output, set]:
+        """The output, and what an interrupted run has made of it; `join`: others write it too."""
+        meta, dtype = self.output_meta(), np.dtype(self.options.dtype)
+        journal = self.journal(target, sizes)
+        data = journal.output
+        form = {name: getattr(self.options, name) for name in ("compress", "zarr_format")}
+        form["join"] = join
+        begin = partial(outputs.begin, target, journal, **form)
         writer, done = begin(shape=self.shape, dtype=dtype, meta=meta)
-        before, after = self.scene.meta, writer_units(self.normaliser, self.scene.meta, meta)
+        before, after = self.scene.meta, survey.writer_units(self.normaliser, self.scene.meta, meta)
         quicklook = None
         if self.options.quicklook:
             bands, low, high = survey.colours(self.sample, self.bands, meta, self.card)
             low, high = (
                 (x * before.scale + before.offset - meta.offset) / meta.scale for x in (low, high)
             )
-            quicklook = outputs.Quicklook(target, self.shape[:2], bands, low, high, keep=bool(done))
-        return outputs.Output(writer, journal, after, meta.nodata, quicklook), done
+            quicklook = outputs.Quicklook(
+                data, self.shape[:2], bands, low, high, keep=writer.resumed
+            )
+        limits = None
+        if self.options.limits == "input" and not self.card.msi_bands:
+            limits = survey.limits(self.extremes(), self.bands, before, meta)
+        return outputs.Output(writer, journal, after, meta.nodata, quicklook, limits), done
 
 
-def writer_units(normaliser, before: formats.SceneMeta, after: formats.SceneMeta):
-    """The normaliser for values stored with another scale and offset."""
-    physical = trained.physical(normaliser, before.scale, before.offset)
-    return of_stored(physical, after.scale, after.offset)
-
-
-def export(workdir: str | os.PathLike, output: str | os.PathLike) -> Path:
-    """The network as a `jax.export` artifact, weights and normalisation inside."""
-    from hsisr_jax.inference import export as exports
-
-    card, target = trained.load(workdir), Path(output)
-    variables, step = trained.weights(workdir, card)
-    facts = exports.write(target, card, variables)
-    print(f"{target}: {card.name} x{card.scale} of step {step}, {facts['free']}")
-    print(f"  {facts['input']}\n  -> {facts['output']}\n  on {', '.join(facts['platforms'])}")
-    return target
-
-
-def evaluate_pair(
-    config: Mapping, workdir: str | os.PathLike, input: str | None, reference: str | None
-) -> dict:
-    """Scores the network on one scene and the cube that it should become.
-
-    An input of the reference's own size is scored as it is: the estimate of another method.
-    Writes `<workdir>/pairs/<input's name>/`: scores, and a report with spectra and maps.
-    """
-    if not input or not reference:
-        raise UserError("to evaluate a pair of files give both --input and --reference")
-    card = trained.load(workdir)
-    folder = Path(workdir) / "pairs" / pairs.name_of(Path(input))
-    folder.mkdir(parents=True, exist_ok=True)
-    with formats.open_scene(input) as scene, formats.open_scene(reference) as truth:
-        cubes = _pair(card, Path(workdir), scene, truth, folder)
-        wavelengths = truth.meta.wavelengths
-    hr = cubes.pop("hr")
-    methods = {name: cube for name, cube in cubes.items() if name in ("test", "bicubic")}
-    ratio = config["eval"]["ratio"] or card.scale
-    results, hidden = pairs.score(Path(input).stem, hr, methods, ratio=ratio)
-    chosen = config["eval"]["protocol"]
-    facts = {"data_range": 1.0, "ratio": ratio, "pixels_left_out": hidden}
-    found = pairs.to_json(results, chosen, facts)
-    shown = {"hr": hr, "sr": cubes["test"]} | ({"lr": cubes["lr"]} if "lr" in cubes else {})
-    shown |= {"lms": cubes["bicubic"]} if "bicubic" in cubes else {}
-    results[chosen].kept[Path(input).stem] = pairs.kept(shown, wavelengths)
-    results[chosen].save_kept(folder / "eval")
-    for name, value in (("metrics", found), ("config", as_dict(config))):
-        write_text(folder / f"{name}.json", json.dumps(value, indent=1) + "\n")
-    write_text(folder / "metrics.csv", pairs.to_csv(results))
-    page = report.write([folder], folder / "report" / "index.html")
-    print(f"{pairs.tables(results, card.name)}\nreport: {page}")
-    return found
-
-
-def _pair(
-    card: Trained, workdir: Path, scene: SceneReader, truth: SceneReader, folder: Path
-) -> dict[str, np.ndarray]:
-    """`hr`, the estimate `test`, and where they are known `lr` and `bicubic`."""
-    size = truth.height, truth.width, truth.bands
-    if (scene.height, scene.width, scene.bands) == size:
-        domain = card.domains[0] if card.msi_bands else survey.choose_domain(card, scene, False)[0]
-        normaliser = Normaliser(**domain["normaliser"])
-        return {"hr": pairs.seen(truth, normaliser), "test": pairs.seen(scene, normaliser)}
-    shape = scene.height * card.scale, scene.width * card.scale, card.bands
-    pairs.check_sizes(shape, size, truth.path)
-    estimate = folder / "estimate.npy"
-    job = Job(card, workdir, scene, Options(quicklook=False, normalise="model"))
-    job.run(estimate)
-    normaliser = Normaliser(**job.domain["normaliser"])
-    with formats.open_scene(estimate) as made:
-        cubes = {"hr": pairs.seen(truth, normaliser), "test": pairs.seen(made, normaliser)}
-    for path in (estimate, Path(f"{estimate}.json")):
-        path.unlink(missing_ok=True)
-    if not card.msi_bands:
-        lr = pairs.seen(scene, normaliser)
-        lr = lr if job.bands is None else lr @ job.bands
-        cubes |= {"lr": lr, "bicubic": pairs.bicubic(lr, card.scale)}
-    return cubes
+After = Callable[[Job, Path], object]
+Load = Callable[[SceneReader, Options], Loaded]  # the network for a scene

@@ -35,6 +35,13 @@ def imresize(x: jax.Array, scale: float) -> jax.Array:
     The result has `ceil(scale * size)` pixels on each axis and is not clipped: it overshoots near
     edges, as MATLAB's does. float64 stays float64; anything below float32 is computed in float32
     and rounded once.
+
+    Args:
+        x: cubes `(..., H, W, C)`.
+        scale: above 1 enlarges, below 1 shrinks.
+
+    Returns:
+        The resized cubes, of the type of `x`.
     """
     x = _cube(x)
     if not 0 < scale < math.inf:
@@ -50,7 +57,17 @@ def imresize(x: jax.Array, scale: float) -> jax.Array:
 def interpolate(
     x: jax.Array, size: tuple[int, int], method: str = "bicubic", align_corners: bool = False
 ) -> jax.Array:
-    """PyTorch's `interpolate(x, size=size)` on `(..., H, W, C)`; `bicubic` or `bilinear`."""
+    """PyTorch's `interpolate(x, size=size)` on `(..., H, W, C)`, without antialiasing.
+
+    Args:
+        x: cubes `(..., H, W, C)`.
+        size: height and width of the result.
+        method: `bicubic` or `bilinear`.
+        align_corners: whether the corner pixels of both grids coincide, as in PyTorch.
+
+    Returns:
+        The resized cubes, of the type of `x`.
+    """
     x = _cube(x)
     if method not in _TORCH_KERNELS:
         raise UserError(f"unknown method {method!r}; known: {', '.join(_TORCH_KERNELS)}")
@@ -69,9 +86,33 @@ def interpolate(
     return _separable(x, rows, columns)
 
 
+def gaussian_downsample(x: jax.Array, factor: int, deviation: float | np.ndarray) -> jax.Array:
+    """Gaussian blur and every factor-th pixel of `(..., H, W, C)`, aligned and mirrored as
+    `imresize`: low-resolution pixels lie at the centres of their blocks.
+
+    `deviation` is the Gaussian's standard deviation in pixels of `x`, one or one a band. The
+    Gaussian is cut off beyond four of them.
+    """
+    x = _cube(x)
+    deviation = np.asarray(deviation, float)
+    if deviation.shape not in ((), x.shape[-1:]) or not (deviation >= 0).all():
+        raise UserError(f"a Gaussian for {x.shape[-1]} bands has one deviation, or one a band")
+    if deviation.ndim == 0 and not _symbolic(x):
+        rows, columns = (
+            _plan(_gaussian_taps, n, int(factor), float(deviation)) for n in x.shape[-3:-1]
+        )
+        return _separable(x, rows, columns)
+    return _separable(x, *[_GaussianStrides(int(factor), np.atleast_1d(deviation))] * 2)
+
+
 def weights(n: int, scale: float) -> np.ndarray:
     """The float64 matrix `[ceil(n * scale), n]` that `imresize` applies to an axis of n pixels."""
     return _dense(n, _matlab_taps(n, float(scale)))
+
+
+def gaussian_weights(n: int, factor: int, deviation: float) -> np.ndarray:
+    """The float64 matrix `[n / factor, n]` that `gaussian_downsample` applies to an axis."""
+    return _dense(n, _gaussian_taps(n, factor, deviation))
 
 
 def _cube(x: jax.Array) -> jax.Array:
@@ -115,8 +156,30 @@ def _matlab_taps(n: int, scale: float) -> Taps:
     index = np.floor(centre - 2 / stretch).astype(int)[:, None] + np.arange(taps)
     weight = _cubic(stretch * (centre[:, None] - index), -0.5)
     weight /= weight.sum(axis=1, keepdims=True)
-    mirrored = index % (2 * n)  # ... b a | a b c | c b ..., also for kernels wider than the image
-    return np.where(mirrored < n, mirrored, 2 * n - 1 - mirrored), weight
+    return _mirrored(index, n), weight
+
+
+def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
+    """... b a | a b c | c b ..., also for kernels wider than the image."""
+    index = index % (2 * n)
+    return np.where(index < n, index, 2 * n - 1 - index)
+
+
+def _gaussian_phase(factor: int, deviation: np.ndarray) -> Taps:
+    """Offsets from the first pixel of a block `[taps]`, and weights `[taps, deviations]`."""
+    reach = math.ceil(4 * max(float(deviation.max()), 0.25)) + 1
+    offsets = np.arange(-reach, factor + reach)
+    distance = offsets - (factor - 1) / 2
+    # Relative to the nearest pixel, so that the narrowest Gaussian leaves that one.
+    exponent = 0.5 * (distance**2 - (distance**2).min())[:, None]
+    weight = np.exp(-exponent / np.maximum(deviation, 1e-3) ** 2)
+    return offsets, weight / weight.sum(0)
+
+
+def _gaussian_taps(n: int, factor: int, deviation: float) -> Taps:
+    offsets, weight = _gaussian_phase(factor, np.array([deviation]))
+    index = factor * np.arange(n // factor)[:, None] + offsets
+    return _mirrored(index, n), np.broadcast_to(weight[:, 0], index.shape)
 
 
 def _torch_bicubic(position: np.ndarray) -> Taps:
@@ -228,12 +291,37 @@ class _Strides:
         return _weighted(every, self.offsets, self.weights)
 
 
+class _GaussianStrides:
+    """Shrinking an axis by a whole factor with one Gaussian a band, or an axis of any length."""
+
+    def __init__(self, factor: int, deviation: np.ndarray):
+        self.offsets, self.weights = _gaussian_phase(factor, deviation)  # taps, [taps, bands]
+        self.factor = factor
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        p, n, q = x.shape
+        before, out = -int(self.offsets[0]), n // self.factor
+        x = jnp.pad(x, ((0, 0), (before, before + self.factor), (0, 0)), mode="symmetric")
+        bands = self.weights.shape[1]
+        x = x.reshape(*x.shape[:2], q // bands, bands)
+
+        def add(total: jax.Array, tap: tuple[jax.Array, jax.Array]):
+            start, weight = tap
+            span = jax.lax.dynamic_slice_in_dim(x, start, out * self.factor, axis=1)
+            span = span.reshape(p, out, self.factor, q // bands, bands)[:, :, 0]
+            return total + span * weight[None, None, None], None
+
+        taps = jnp.arange(len(self.offsets)), jnp.asarray(self.weights, x.dtype)
+        total, _ = jax.lax.scan(add, jnp.zeros((p, out, q // bands, bands), x.dtype), taps)
+        return total.reshape(p, out, q)
+
+
 def _weighted(part: Callable[[int], jax.Array], offsets: np.ndarray, weights: np.ndarray):
     """The sum of the parts at each offset, those of weight 0 left out."""
     return sum(part(o) * w for o, w in zip(offsets.tolist(), weights.tolist()) if w)
 
 
-_Axis = _Plan | _Phases | _Strides
+_Axis = _Plan | _Phases | _Strides | _GaussianStrides
 
 
 def _torch_phase_taps(n: int, factor: int, method: str) -> Taps:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneMeta, SceneReader, open_scene
+from hsisr_jax.formats import SceneMeta, SceneReader, crs, open_scene
+from hsisr_jax.ops.noise import snr
 from hsisr_jax.report import page, tables
 from hsisr_jax.report.scenes import Layer, Scene
 
 SIDE = 1024  # pixels shown, at most, along a side
 VALUES = 80_000_000  # numbers held in memory, at most
+PIXELS = 20_000  # that the noise is estimated from
 STRIP = 8_000_000  # numbers read at a time
 
 
@@ -37,7 +39,7 @@ def write(
     shown.name = path.name
     sections = [
         page.Section("pictures", "Picture and spectra", page.explorer()),
-        page.Section("file", "File", tables.description(facts)),
+        page.Section("file", "File", tables.facts(facts)),
     ]
     html = page.build(path.name, path.name, sections, {}, [shown], megabytes=megabytes)
     return page.save(html, path.with_suffix(".html") if output is None else output)
@@ -63,9 +65,17 @@ def _read(reader: SceneReader) -> tuple[Scene, dict[str, Any]]:
         wavelengths=None if meta.wavelengths is None else np.asarray(meta.wavelengths)[good],
         hidden=hidden,
         stride=stride,
+        map=page_map(meta),
         band_numbers=[int(band) + 1 for band in good] if len(good) < bands else None,
     )
     return scene, _facts(reader, good, stride, cube if hidden is None else cube[~hidden])
+
+
+def page_map(meta: SceneMeta) -> dict[str, Any] | None:
+    """Where the pixels of a file are, as a page shows it."""
+    if meta.transform is None or not np.isfinite(meta.transform).all():
+        return None
+    return {"transform": list(meta.transform), "crs": crs.name_of(meta.crs)}
 
 
 def _thinned(reader: SceneReader, good: np.ndarray, stride: int) -> np.ndarray:
@@ -99,6 +109,13 @@ def _facts(
         "stored as": reader.dtype,
     }
     if values.size:
+        ratios = snr(values.reshape(-1, len(good))[:: max(values.size // (len(good) * PIXELS), 1)])
+        if ratios is not None:
+            worst = int(ratios.argmin())
+            facts["signal to noise"] = (
+                f"{np.median(ratios):.0f} dB in the median band, {ratios[worst]:.0f} dB in band "
+                f"{good[worst] + 1}"
+            )
         facts["values"] = f"{values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}"
     if stride > 1:
         facts["shown"] = f"one in {stride} rows and columns"
@@ -118,7 +135,8 @@ def _facts(
         "units": meta.units,
         "sensor": meta.sensor,
         "description": meta.description,
-        "coordinate system": meta.crs,
+        "coordinate system": crs.name_of(meta.crs),
+        "notes": "; ".join(reader.notes),
         **dict(meta.extra or {}),
     }
     return facts | {key: value for key, value in named.items() if value not in (None, "")}

@@ -18,7 +18,7 @@ PUBLIC = {
     "port.from_tensorflow": "module, weights, batch",
     "port.to_tensorflow": "module, variables",
     "losses.create": "name, **kwargs",
-    "metrics.evaluate": "reference, estimate, *, protocol, data_range, ratio",
+    "metrics.evaluate": "reference, estimate, *, protocol, data_range, ratio, mask",
     "resize.imresize": "x, scale",
     "resize.interpolate": "x, size, method, align_corners",
     "degrade.psf_downsample": "x, kernel, factor",

@@ -1,4 +1,4 @@
-"""Every benchmark runs at its small size and writes its numbers."""
+"""Every benchmark and every tool that measures runs at its small size and writes its numbers."""
 
 import importlib.util
 import json
@@ -7,27 +7,35 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-QUICK = ["data.py --small", "metrics.py --small"]
+QUICK = [
+    "benchmarks.data --small",
+    "benchmarks.metrics --small",
+    "benchmarks.device --small --parts attention",
+]
 SLOW = [
-    "train_step.py --small --networks srlsgat --graphs dense jraph",
-    "train_step.py --small --networks sspsr --precision float32 bfloat16 --steps 1 3",
-    "inference.py --small --networks ssran rcam",
-    "roofline.py --small --networks snlsr",
-    "roofline.py --paper --networks srlsgat sspsr",
-    "micro_srlsgat.py --small",
-    "micro_snlsr.py --small --full",
-    "micro_groups.py --small",
-    "micro_layers.py --small",
-    "scaling.py --devices 2 --processes 2",
-    "scaling.py --paper",
-    "start.py",
+    "benchmarks.train_step --small --networks srlsgat --graphs dense jraph",
+    "benchmarks.train_step --small --networks sspsr --precision float32 bfloat16 --steps 1 3",
+    "benchmarks.inference --small --networks ssran rcam",
+    "tools.roofline --small --networks snlsr",
+    "tools.roofline --paper --networks srlsgat sspsr",
+    "benchmarks.micro_srlsgat --small",
+    "benchmarks.micro_snlsr --small --full",
+    "benchmarks.micro_groups --small",
+    "benchmarks.micro_layers --small",
+    "benchmarks.scaling --devices 2 --processes 2",
+    "benchmarks.scaling --paper",
+    "benchmarks.start",
+    "benchmarks.device --small",
+    "benchmarks.disk --small",
+    "benchmarks.sensors --small --sensors enmap",
 ]
 FOR_TPUS = pytest.param(
-    "compile_for.py --small --networks ssran",
+    "tools.compile_for --small --networks ssran",
     marks=[
         pytest.mark.slow,
         pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="needs libtpu"),
@@ -37,7 +45,7 @@ FOR_TPUS = pytest.param(
 
 def run(command: str, path: Path) -> dict:
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    arguments = [sys.executable, *f"benchmarks/{command} --rounds=1 --json={path}".split()]
+    arguments = [sys.executable, "-m", *f"{command} --rounds=1 --json={path}".split()]
     done = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
@@ -63,7 +71,7 @@ def test_it_runs_and_writes_its_numbers(command, tmp_path):
 
 
 def test_ratios_are_of_the_same_round():
-    import timing
+    from benchmarks import timing
 
     found = timing.summary({"a": [1.0, 4.0, 2.0], "b": [0.5, 2.0, 4.0]})
     assert found["a"]["ratio"] == found["a"]["ratio_of_minima"] == 1
@@ -75,3 +83,23 @@ def test_ratios_are_of_the_same_round():
     forms = {name: lambda name=name: calls.append(name) for name in "ab"}
     assert {k: len(v) for k, v in timing.interleaved(forms, 2).items()} == {"a": 2, "b": 2}
     assert calls == list("aabb" * 3)  # twice in a row, and a round to warm up
+
+
+def test_the_table_of_a_device_names_what_failed_and_what_there_was_no_time_for(monkeypatch):
+    from benchmarks import device
+
+    def breaks(name, args, kind):
+        yield {"what": name, "precision": "float32", "ms": 1.5, "rate": 2.0, "unit": "examples/s"}
+        raise RuntimeError("out of memory\nat some length")
+
+    monkeypatch.setattr(device, "speed_of", breaks)
+    args = SimpleNamespace(networks=["sspsr"], parts=["training"], minutes=1, small=True)
+    rows = device.run(args)
+    assert [row.get("right") for row in rows] == [None, False]
+    args.minutes = -1
+    rows += device.run(args)
+    table = device.markdown(rows, ["a fact"]).splitlines()
+    assert table[0] == "- a fact" and len({line.count("|") for line in table[2:]}) == 1
+    assert "| training | sspsr | float32 | 1.50 | 2 examples/s |" in table[4]
+    assert "WRONG: RuntimeError: out of memory |" in table[5]
+    assert "not run: -1 minutes are over" in table[6]

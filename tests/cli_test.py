@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import hsisr
+from ml_collections import ConfigDict
 
+from hsisr_jax import identity
 from hsisr_jax.cli import MODES
+from hsisr_jax.modes import usual_workdir
 
 ROOT = Path(__file__).parents[1]
 QUICK = f"--config={ROOT}/configs/quickstart.py"
 SCENE = f"--config={ROOT}/configs/scene.py"
-TINY = f"--config={ROOT}/tests/tiny_config.py"
+TINY = f"--config={ROOT}/tests/helpers/tiny_config.py"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def fails(*arguments, words=(), code=2) -> str:
         ([], "--config"),
         (["--config=configs/none.py"], "no config file configs/none.py"),
         (["--config", "configs/none.py"], "no config file configs/none.py"),
-        ([QUICK], "--workdir"),
+        (["--config=quickstrt"], "did you mean 'quickstart'"),
         ([QUICK, "--mode=fly"], ["unknown --mode=fly", "train, eval, predict"]),
         ([QUICK, "more"], "unexpected argument 'more'"),
         ([QUICK, "--workdr=a"], "Did you mean: workdir"),
@@ -86,7 +89,7 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.optimizer.name=adm"], "adm"),
         (["--config.optimizer.schedule.name=stairs"], "stairs"),
         (["--config.precision=float64"], ["float64", "bfloat16"]),
-        (["--config.data.placement=moon"], ["moon", "device or host"]),
+        (["--config.data.placement=moon"], ["moon", "device, host"]),
         (["--config.data.train_on=moon"], ["moon", "inputs or both"]),
         (["--config.data.options.fractions=3"], ["options of 'synthetic'", "fractions"]),
         (["--config.data.degradation.name=dust"], "dust"),
@@ -112,7 +115,7 @@ def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fractions=0.5"], ["fractions is 0.5", "three numbers"]),
+        (["fractions=0.5"], ["fractions is [0.5]", "three numbers"]),
         (["fractions=('a',0,0.5)"], "fractions is ['a', 0, 0.5]"),
         (["multiple=0"], ["multiple is 0", "above 0"]),
         (["bands=3"], "bands is 3: give two whole numbers"),
@@ -121,7 +124,7 @@ def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
         (["normaliser=divide"], ["divide", "divisor above 0", "normaliser_args"]),
         (["fill=abc"], "fill is 'abc': give a number"),
         (["test_tile=-3"], "test_tile is -3: give a whole number above 0"),
-        (["negative=drop"], "error, keep, clip"),
+        (["negative=drop"], "noise, error, keep, clip"),
         (["filll=1"], ["'filll' is unknown", "fill"]),
         (["path=none.npy"], ["there is no scene none.npy", "--config.data.path=FILE"]),
     ],
@@ -170,7 +173,6 @@ def with_nan(x):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (with_nan, ["40", "30", "2"]),
         (lambda x: x[:8, :8], ["8x8 is too small", "larger scene"]),
         (lambda x: x[0, 0], ["mine.npy"]),
         (lambda x: x.astype(complex), ["complex128", "real numbers"]),
@@ -205,14 +207,41 @@ def test_a_broken_scene_and_a_second_run_once_it_is_whole(harm, words, tmp_path,
     assert hsisr(SCENE, "--mode=prepare", *arguments)[0] == 0
 
 
-def test_a_dataset_whose_files_must_be_fetched_by_hand(tmp_path, monkeypatch):
-    config = f"--config={ROOT}/configs/ssran_paris.py"
+@pytest.mark.parametrize(
+    ("config", "file", "twin"),
+    [
+        (f"{ROOT}/configs/ssran_paris.py", "paris_data_hs_ms.mat", "ssran_paris.py:smoke"),
+        ("srlsgat_pavia:x4", "Pavia.mat", "hsisr --config=srlsgat_pavia:x4,smoke"),
+    ],
+)
+def test_a_dataset_whose_files_must_be_fetched_by_hand(config, file, twin, tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
-    arguments = [f"--config.data.dir={tmp_path}", f"--config.data.manual_dir={tmp_path / 'mine'}"]
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no network in a test
-    error = fails(config, f"--workdir={tmp_path / 'run'}", *arguments)
-    assert "paris_data_hs_ms.mat" in error and "http" in error  # the file and its page
-    assert not (tmp_path / "run").exists()
+    monkeypatch.chdir(tmp_path)
+    given = [f"--config={config}", f"--config.data.dir={tmp_path}", "--manual_dir=mine"]
+    code, out, err = hsisr(*given)
+    assert code == 2 and out.startswith("workdir: runs/")
+    need, get, put, instead = err.strip().splitlines()
+    assert file in need and "Get it from http" in get
+    assert "--manual_dir=FOLDER" in put and instead.endswith(twin)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_workdir_without_a_flag(tmp_path, monkeypatch, datasets):
+    monkeypatch.chdir(tmp_path)
+    given = [TINY, f"--config.data.dir={datasets}", "--config.steps=2"]
+    code, out, err = hsisr(*given)
+    assert code == 0, err
+    assert out.splitlines()[0] == "workdir: runs/tiny_config_x2"
+    assert (tmp_path / "runs" / "tiny_config_x2" / "metrics.json").is_file()
+    code, again, err = hsisr("--mode=eval", *given)  # found again
+    assert (code, again.splitlines()[0]) == (0, out.splitlines()[0]), err
+
+
+def test_other_words_of_a_config_are_other_workdirs():
+    name = lambda given, scale: usual_workdir(ConfigDict({"scale": scale}), given)  # noqa: E731
+    assert name("configs/sspsr_cave.py", 2) == name("sspsr_cave:x2", 2) == "runs/sspsr_cave_x2"
+    assert name("sspsr_cave:x4,smoke", 4) == "runs/sspsr_cave_x4_smoke"
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +252,11 @@ def trained(tmp_path_factory, datasets):
     code, out, err = hsisr(*arguments)
     assert code == 0, err
     assert "bicubic" in out and str(workdir / "report" / "index.html") in out.splitlines()[-1]
+    scores = json.loads((workdir / "metrics.json").read_text())
+    projected = scores["baselines"]["back_projected"]
+    assert projected["MPSNR"] > scores["bicubic"]["MPSNR"]
+    (row,) = [line for line in out.splitlines() if line.startswith("back-projected ")]
+    assert float(row.split()[1]) == pytest.approx(projected["MPSNR"], abs=1e-3)
     return workdir, arguments
 
 
@@ -233,16 +267,33 @@ def test_a_workdir_is_read_by_eval(trained):
     assert code == 0 and "bicubic" in out, err
     after = json.loads((workdir / "metrics.json").read_text())
     assert after["test"] == before["test"] and after["bicubic"] == before["bicubic"]
+    assert after["identity"] == before["identity"]  # of the weights as they were restored
 
 
 def test_the_evaluation_may_be_given_other_options(trained):
     workdir, arguments = trained
+    own = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in workdir.rglob("*") if p.is_file()}
     before = json.loads((workdir / "metrics.json").read_text())
-    code, _, err = hsisr(*arguments, "--mode=eval", "--config.eval.projection=2")
-    assert code == 0, err
-    after = json.loads((workdir / "metrics.json").read_text())
+    code, out, err = hsisr(*arguments, "--mode=eval", "--config.eval.projection=2")
+    assert code == 0 and str(workdir / "eval" / "projection-2" / "report") in out, err
+    after = json.loads((workdir / "eval" / "projection-2" / "metrics.json").read_text())
     assert after["test"] != before["test"] and after["bicubic"] == before["bicubic"]
+    assert after["seconds"] == before["seconds"] > 0
+    assert identity.changes(before["identity"], after["identity"]) == ["config"]
     fails(*arguments, "--mode=eval", "--config.seed=5", words="belongs to another config")
+    of_run = ["--mode=eval", f"--workdir={workdir}"]  # its own config, and options on top
+    code, out, err = hsisr(*of_run, "--config.eval.protocol=asnlsr", "--config.eval.ratio=4")
+    assert code == 0 and "PSNR" in out, err
+    other = workdir / "eval" / "protocol-asnlsr_ratio-4"
+    assert set(json.loads((other / "metrics.json").read_text())["test"]) >= {"PSNR", "SAM"}
+    assert json.loads((other / "config.json").read_text())["eval"]["protocol"] == "asnlsr"
+    fails(*of_run, "--config.eval.protocol=mine", words=["mine", "sspsr"])
+    fails(*of_run, "--config.eval.protocl=asnlsr", words="did you mean 'protocol'")
+    fails(*of_run, "--config.seed=5", words="belongs to another config")
+    fails("--mode=eval", "--config.eval.ratio=4", words="--workdir=FOLDER")
+    fails(*arguments, "--config.eval.protocol=asnlsr", words="select_metric")  # to train on
+    del own[workdir / ".lock"]
+    assert own == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in own}
     code, _, err = hsisr(*arguments, "--mode=eval")
     after = json.loads((workdir / "metrics.json").read_text())
     assert code == 0 and after["test"] == before["test"], err

@@ -85,38 +85,96 @@ def test_gaussian_blur():
     assert np.abs(y).max() == pytest.approx(np.exp(-(np.pi**2) / 8), rel=1e-3)
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+def test_mtf_passes_its_share_at_nyquist_and_keeps_places(factor):
+    lines, n = 64 * factor, np.arange(64 * factor)
+    shares = [0.2, 0.3, 0.45]
+    # black and white low-resolution pixels: a cosine with its crests at their centres
+    wave = np.cos(np.pi * (n - (factor - 1) / 2) / factor)[:, None, None] * np.ones((1, factor, 3))
+    each = degrade.create("mtf", scale=factor, mtf=shares).observe(wave)["lr"]
+    np.testing.assert_allclose(each[8:-8, 0], np.outer((-1.0) ** np.arange(48), shares), atol=2e-3)
+    slope = np.broadcast_to((n + 0.5)[:, None, None], (lines, factor, 3)) / factor
+    for name in ("mtf", "area"):
+        moved = np.asarray(degrade.create(name, scale=factor).observe(slope)["lr"])[:, 0, 0]
+        np.testing.assert_allclose(moved[8:-8], np.arange(64)[8:-8] + 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_mtf_against_scipy(factor):
+    x = random_cube(1, 8 * factor, 6 * factor, 2)
+    sigmas = factor / np.pi * np.sqrt(-2 * np.log([0.25, 0.4]))
+    first = (factor - 1) / 2  # of the sampled places, between pixels for even factors
+    near = np.stack([_blurred(x[0, ..., i], s, factor, first) for i, s in enumerate(sigmas)], -1)
+    found = degrade.mtf_downsample(x, factor, [0.25, 0.4])
+    np.testing.assert_allclose(found[0], near, atol=2e-4)  # where the Gaussian is cut off
+    for band, share in enumerate((0.25, 0.4)):  # one value: by matrices
+        same = degrade.mtf_downsample(x[..., [band]], factor, share)[..., 0]
+        np.testing.assert_allclose(same, found[..., band], atol=2e-4)
+
+
+def _blurred(x, sigma, factor, first):
+    """A Gaussian of weights at whole distances from the sampled place, on the mirrored image."""
+    margin = 8 * factor
+    padded = np.pad(x, margin, mode="symmetric")
+    for axis in range(2):
+        n = padded.shape[axis]
+        centres = margin + first + factor * np.arange((n - 2 * margin) // factor)
+        weights = np.exp(-0.5 * ((np.arange(n) - centres[:, None]) / sigma) ** 2)
+        padded = np.moveaxis(
+            np.tensordot(weights / weights.sum(1, keepdims=True), padded, (1, axis)), 0, axis
+        )
+    return padded
+
+
+def test_mtf_of_any_size_one_band_or_each_is_jittable_linear_and_has_its_transpose():
+    x, y = random_cube(2, 12, 12, 2), random_cube(2, 3, 3, 2, seed=1)
+    for mtf in (0.3, [0.3, 0.2]):
+        f = jax.jit(lambda x, mtf=mtf: degrade.mtf_downsample(x, 4, mtf))
+        value, pull = jax.vjp(f, x)
+        np.testing.assert_allclose((value * y).sum(), (pull(y)[0] * x).sum(), rtol=1e-5)
+    h, w = jax.export.symbolic_shape("4*h, 4*w", constraints=["h >= 8", "w >= 8"])
+    shape = jax.ShapeDtypeStruct((1, h, w, 2), np.float32)
+    exported = jax.export.export(jax.jit(lambda x: degrade.mtf_downsample(x, 4, 0.3)))(shape)
+    big = random_cube(1, 32, 48, 2)
+    assert_near(exported.call(big), degrade.mtf_downsample(big, 4, 0.3))
+
+
+def test_area_is_the_mean_of_blocks():
+    x = random_cube(2, 8, 12, 3)
+    entries = degrade.create("area", scale=4)(x)
+    assert_near(entries["lr"], x.reshape(2, 2, 4, 3, 4, 3).mean((2, 4)))
+    assert_near(entries["lms"], resize.imresize(entries["lr"], 4))
+
+
 # -- spectrum ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", cases("degradation_spectral_*.npz"))
-def test_spectral_chain_is_a_snlsrs(file):
+def test_responses_are_a_snlsrs(file):
+    """Its responses take evenly spaced wavelengths, and name a standard deviation "width"."""
     case = Case(file)
+    begin, end = case["domain/begin_end"]
     wavelengths = case["input/wavelengths"]
-    mask = degrade.selected_bands(wavelengths, *case["domain/begin_end"])
-    x, wavelengths = case["input/cube"][..., mask], wavelengths[mask]
-    np.testing.assert_array_equal(wavelengths, case["output/selected_wavelengths"])
-    ranges = case["domain/cutoffs"]
-    cut, kept = degrade.cutoff_bands(x, wavelengths, ranges, rule="nearest")
-    expected = case["output/linear_srf_band_cutoff_wavelengths"]
-    np.testing.assert_allclose(kept, expected, rtol=1e-14)
-    np.testing.assert_array_equal(cut, case["output/linear_srf_band_cutoff_cube"])
-
-    response, centres = degrade.band_reduction_response(wavelengths, case.config["output_bands"])
+    inside = (wavelengths >= begin) & (wavelengths <= end)
+    grid = even(wavelengths[inside])
+    centres = np.linspace(grid[0], grid[-1], case.config["output_bands"])
+    response = degrade.gaussian_response(centres, (grid[-1] - grid[0]) / len(centres), grid)
     assert_near(response, case["srf/reduction"])
-    np.testing.assert_allclose(centres, case["output/reduced_wavelengths"], rtol=1e-14)
-    x = degrade.apply_response(x, response)
+    x = degrade.apply_response(case["input/cube"][..., inside], response)
     assert_near(x, case["output/reduced_cube"])
-    x, wavelengths = degrade.cutoff_bands(x, centres, ranges)
-    assert_near(x, case["output/preprocessed_cube"])
-    np.testing.assert_array_equal(wavelengths, case["output/preprocessed_wavelengths"])
-
-    response = degrade.msi_response(
-        wavelengths, case["domain/msi_centres"], case["domain/msi_std"].item()
-    )
+    widths = degrade.FWHM * case["domain/msi_std"].item()
+    left = case["output/preprocessed_wavelengths"]
+    response = degrade.gaussian_response(case["domain/msi_centres"], widths, even(left))
     assert_near(response, case["srf/msi"])
-    entries = degrade.create("spectral", scale=1, response=response)(x[None])
+    entries = degrade.create("spectral", scale=1, response=response)(
+        case["output/preprocessed_cube"][None]
+    )
     assert entries.keys() == {"msi"}
     assert_near(entries["msi"][0], case["output/msi"])
+
+
+def even(wavelengths):
+    return np.linspace(wavelengths[0], wavelengths[-1], len(wavelengths))
 
 
 def test_gaussian_response_has_its_width_and_survives_anything():
@@ -150,46 +208,7 @@ def test_create_spectral_from_gaussians():
     assert_near(entries["msi"], x @ np.asarray(degrade.gaussian_response(**options)))
 
 
-# -- radiometry, tiles, noise --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("file", cases("normalisation.npz"))
-def test_normalisation_is_a_snlsrs(file):
-    case = Case(file)
-    for name, function in (
-        ("sisr_train_log", degrade.log_normalise),
-        ("sisr_val_log", degrade.log_normalise),
-        ("sisr_train_clip", degrade.clip_normalise),
-    ):
-        low, high = case[f"output/{name}/min_max"]
-        for key in ("hr_hsi", "lr_hsi", "hr_msi"):
-            raw = np.stack([case[f"input/{key}_{i}"] for i in (0, 2)])
-            expected = np.moveaxis(case[f"output/{name}/{key}"], 1, -1)
-            assert_near(function(raw, low, high), expected)
-    training = np.stack([case[f"input/hr_hsi_{i}"] for i in (0, 2)])
-    np.testing.assert_allclose(
-        degrade.log_range(training), case["output/sisr_train_log/min_max"], rtol=1e-6
-    )
-    others = np.stack([case[f"input/hr_hsi_{i}"] for i in (1, 3)])
-    np.testing.assert_allclose(
-        degrade.log_range(others), case["output/sisr_val_log/min_max"], rtol=1e-6
-    )
-
-
-def test_log_scaling_inverts_from_its_floor():
-    x = np.array([-1.0, 0.0, 1e-4, 0.02, 3.0], np.float32)
-    y = degrade.log_normalise(x, -9.2, 1.0)
-    np.testing.assert_allclose(
-        degrade.log_denormalise(y, -9.2, 1.0), np.maximum(x, 1e-4), rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize("file", cases("degradation_tiles.npz"))
-def test_tiles_are_a_snlsrs(file):
-    case = Case(file)
-    for h, w, tile, threshold in case.config["scenes"]:
-        origins = degrade.subdivide_patches(h, w, tile=tile, overlap_threshold=threshold)
-        np.testing.assert_array_equal(origins, case[f"output/{h}x{w}_tile{tile}_thr{threshold}"])
+# -- noise ---------------------------------------------------------------------------------------
 
 
 def test_noise_has_the_ratio_asked_for_in_each_band():
@@ -206,7 +225,7 @@ def test_noise_has_the_ratio_asked_for_in_each_band():
 
 
 def test_bicubic_and_gaussian_by_name():
-    assert degrade.names() == ("bicubic", "gaussian", "psf", "spectral")
+    assert degrade.names() == ("bicubic", "area", "mtf", "gaussian", "psf", "spectral")
     hr = random_cube(2, 8, 12, 3)
     entries = jax.jit(degrade.create("bicubic", scale=4))(hr)
     assert_near(entries["lr"], resize.imresize(hr, 0.25))
@@ -231,6 +250,8 @@ def test_noise_falls_on_the_observation_and_lms_follows_it():
         (lambda: degrade.create("blur", scale=2), "known: bicubic"),
         (lambda: degrade.create("gaussian", scale=2, sgima=1), "sgima.*sigma"),
         (lambda: degrade.create("psf", scale=2), "kernel"),
+        (lambda: degrade.create("mtf", scale=2, mtf=1.2)(np.zeros((4, 4, 1))), "between 0 and 1"),
+        (lambda: degrade.create("mtf", scale=2, mtf=[0.3] * 3)(np.zeros((4, 4, 2))), "one a band"),
         (lambda: degrade.create("bicubic", scale=0.5), "whole number"),
         (lambda: degrade.create("spectral", scale=2, response=np.eye(3)), "scale is 1"),
         (lambda: degrade.create("spectral", scale=1, centres=[1]), "wavelengths"),
@@ -245,7 +266,6 @@ def test_noise_falls_on_the_observation_and_lms_follows_it():
         (lambda: degrade.psf_downsample(np.zeros((1, 8, 1)), np.zeros((3, 3)), 2), "too few"),
         (lambda: degrade.apply_response(np.zeros((2, 2, 5)), np.zeros((4, 2))), "5 bands"),
         (lambda: degrade.gaussian_response([[1.0]], 1.0, [1.0]), "list of centres"),
-        (lambda: degrade.cutoff_bands(np.zeros(3), [1, 2, 3], [], rule="all"), "inclusive"),
     ],
 )
 def test_a_wrong_argument_is_a_clear_error(call, words):

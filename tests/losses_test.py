@@ -267,6 +267,15 @@ def test_consistency_sees_what_is_wrong_at_low_resolution_alone(made):
     np.testing.assert_allclose(seen, 0.1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("term", ["consistency", "relative_l1", "relative_mse", "l1"])
+def test_targets_of_other_domains_are_not_looked_at(made, term):
+    out, batch = made
+    batch = batch | {"domain": jnp.arange(len(batch["hr"]))}
+    other = batch | {"hr": jnp.where(batch["domain"][:, None, None, None] == 0, batch["hr"], 7.0)}
+    loss = losses.create("weighted", source_only=True, **{term: 1.0})
+    np.testing.assert_array_equal(loss(out, other)[0], loss(out, batch)[0])
+
+
 @pytest.mark.parametrize("power", [1, 2])
 def test_relative_terms_are_the_same_in_any_unit(made, power):
     out, batch = made

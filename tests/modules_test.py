@@ -1,8 +1,9 @@
 """Operations between devices as CPUs', GPUs' and TPUs' modules write them, and what they cost."""
 
 import pytest
-from compile_for import LATENCY, MISSING, efficiency, machine
-from modules import Collective, collectives, sent, totals
+
+from tools.compile_for import LATENCY, MISSING, efficiency, machine
+from tools.modules import Collective, collectives, sent, totals
 
 GPU = """
 ENTRY %main.0_spmd (param: f32[16,8]) -> f32[16,8] {

@@ -1,6 +1,7 @@
 """What README and docs say: commands run or parse, files and links exist, snippets work."""
 
 import ast
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +12,9 @@ from command import hsisr
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-MODULES = ("hsisr_jax.", "benchmarks.")
+SCRIPTS = ("benchmarks.", "experiments.", "tools.")
+FOLDERS = "configs|benchmarks|experiments|tools|docs|hsisr_jax|datasets|tests"
+MODULES = ("hsisr_jax.", *SCRIPTS)
 # What a page may name that a run writes or a user has.
 MADE = (
     "runs/",
@@ -63,9 +66,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_named_files_exist(page):
     """`configs/x.py`, `benchmarks/y.py`, ... in the text and in commands."""
-    pattern = (
-        r"(?<![\w/.<])((?:configs|benchmarks|docs|hsisr_jax|datasets|tests|\.ci)/[\w/.\-]+\.\w+)"
-    )
+    pattern = rf"(?<![\w/.<])((?:{FOLDERS}|\.ci)/[\w/.\-]+\.\w+)"
     missing = {
         name
         for name in re.findall(pattern, page.read_text())
@@ -78,6 +79,17 @@ def test_named_files_exist(page):
 def test_python_blocks_parse(page):
     for block in blocks(page, "python", "py"):
         assert ast.parse(block).body, block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_python_blocks_import_what_exists(page):
+    for block in blocks(page, "python", "py"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "hsisr_jax":
+                module = importlib.import_module(node.module)
+                for name in node.names:
+                    whole = f"{node.module}.{name.name}"
+                    assert hasattr(module, name.name) or importlib.util.find_spec(whole), whole
 
 
 @pytest.mark.parametrize(
@@ -96,17 +108,23 @@ def test_commands_parse(page, line):
         module = ROOT.joinpath(*words[2].split("."))
         ours = words[2].startswith(MODULES)
         assert not ours or module.with_suffix(".py").exists() or (module / "__main__.py").exists()
+        if words[2].startswith(SCRIPTS):
+            check_flags(module.with_suffix(".py"), words[3:])
     elif (program.startswith("python") and words[1] == "main.py") or program == "hsisr":
         parse(words[2 if program != "hsisr" else 1 :])
     elif program.startswith("python") and words[1].endswith(".py"):
-        script = (ROOT / words[1]).read_text()
-        for flag in (word for word in words[2:] if word.startswith("--")):
-            assert f'"{flag.split("=")[0]}"' in script, flag
+        check_flags(ROOT / words[1], words[2:])
     else:
         assert program in {"pip", "pytest", "ruff", "mypy", "git", "cd", "srun", "sbatch", "curl",
                            "tensorboard", "python", "export", "for", "do", "done", "wait",
                            "flock", "nvidia-smi", "mkdir", "docker", "kill", "ssh", "mpirun",
                            "run"}, line  # fmt: skip
+
+
+def check_flags(script: Path, words: list[str]) -> None:
+    texts = script.read_text() + (ROOT / "benchmarks" / "timing.py").read_text()
+    for flag in (word for word in words if word.startswith("--")):
+        assert f'"{flag.split("=")[0]}"' in texts, flag
 
 
 def parse(words: list[str]) -> None:

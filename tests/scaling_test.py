@@ -2,6 +2,7 @@
 
 import functools
 
+import defaults
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,11 +62,13 @@ NETWORKS = {
 
 def trainer(network, data, fsdp, *, batch_size=8, accumulate=1, on_device=True):
     where = np.array([(0, r, c) for r in range(0, 25, 4) for c in range(0, 25, 4)])
-    txs, _ = optimizers.build_all({"learning_rate": 1e-3, "accumulate": accumulate}, STEPS)
+    txs, _ = optimizers.build_all(
+        defaults.optimizer(learning_rate=1e-3, accumulate=accumulate), STEPS
+    )
     module = NETWORKS[network]()
     return Trainer(
         module=module,
-        step=make_step(module, losses.create("hybrid"), txs),
+        step=make_step(module, losses.create("hybrid"), txs, **defaults.step()),
         optimizers=txs,
         recipe=Recipe(degradation("bicubic", scale=2), scale=2),
         patches=pixel_store([scene()], where, 16),
@@ -159,7 +162,7 @@ def test_a_checkpoint_of_four_devices_evaluates_alike_on_two_and_one(tmp_path):
 
 
 def test_recurrent_weights_get_sums_not_states():
-    from modules import collectives
+    from tools.modules import collectives
 
     grid, net = mesh.make(8, 1), BiLSTM2D(6)
     x = jax.device_put(jnp.ones((8, 4, 4, 6)), mesh.batch(grid))
@@ -170,7 +173,7 @@ def test_recurrent_weights_get_sums_not_states():
 
 
 def test_collective_bytes_are_read_off_the_module():
-    from modules import collectives, sent, totals
+    from tools.modules import collectives, sent, totals
 
     grid = mesh.make(4, 1)
     x = jax.device_put(jnp.ones((8, 100)), mesh.batch(grid))
@@ -185,10 +188,9 @@ def test_collective_bytes_are_read_off_the_module():
 )
 def test_on_accelerators_devices_send_gradients_and_nothing_else(name):
     """The forms for TPUs, compiled for simulated devices: no device gets another one's images."""
-    from modules import collectives, totals
-    from networks import case_of, shaped_training
-
+    from benchmarks.networks import case_of, shaped_training
     from hsisr_jax.ops.platforms import tracing_for
+    from tools.modules import collectives, totals
 
     grid = mesh.make(4, 1)
     with tracing_for("tpu"):
@@ -201,9 +203,8 @@ def test_on_accelerators_devices_send_gradients_and_nothing_else(name):
 
 
 def test_groups_of_bands_fold_without_moving_images_between_devices():
-    from modules import collectives
-
     from hsisr_jax.ops.bands import fold_groups, split_groups, unfold_groups
+    from tools.modules import collectives
 
     grid = mesh.make(8, 1)
     x = jax.ShapeDtypeStruct((8, 4, 4, 6), jnp.float32, sharding=mesh.batch(grid))

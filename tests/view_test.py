@@ -2,9 +2,9 @@
 
 import re
 
+import browser
 import numpy as np
 import pytest
-from report import browser
 
 from hsisr_jax import view
 
@@ -23,6 +23,7 @@ wavelength = {{{waves}}}
 bbl = {{{bbl}}}
 data ignore value = -9999
 sensor type = <b onmouseover=alert(1)>
+map info = {{UTM, 1, 1, 553000, 4180000, 5, 5, 10, North, WGS-84}}
 """
 
 
@@ -97,6 +98,18 @@ def test_page_in_a_browser(cube, tmp_path):
         browser.settle(tab)
         title = tab.locator(".spectra figcaption").first.inner_text()
         assert re.search(r"row 8, column 12$", title)
+        where = tab.locator(".where").inner_text()  # the middle of the pixel
+        assert where == "x 553062.5, y 4179957.5 · WGS 84 / UTM zone 10N (EPSG:32610)"
+        tab.keyboard.press("p")
+        tab.locator("[aria-label=Row]").fill("20")
+        tab.keyboard.press("Enter")
+        browser.settle(tab)
+        lines = tab.locator(".spectra path.line").evaluate_all(
+            "all => all.map(p => p.dataset.name)"
+        )
+        assert lines == ["cube", "row 8, column 12"]  # of one cube, pixels share a chart
+        for width in (1440, 390):
+            assert browser.overflow(tab, width) == 0
         np.testing.assert_allclose(
             tab.evaluate("report.spectrum('cube', 8, 12)"), cube[8, 12], atol=5e-3
         )
@@ -104,3 +117,13 @@ def test_page_in_a_browser(cube, tmp_path):
         assert tab.locator(".handle").count() == 0
         assert chromium.complaints == []
         assert chromium.requests == [output.as_uri()]
+
+
+def test_the_noise_is_shown(tmp_path):
+    from hsisr_jax import formats
+    from hsisr_jax.data import synthetic
+
+    cube, wavelengths, _, _ = synthetic.generate(24, 24, 32, seed=0)
+    formats.write_scene(tmp_path / "in.hdr", cube, formats.SceneMeta(wavelengths=wavelengths))
+    page = view.write(tmp_path / "in.hdr").read_text()
+    assert "signal to noise" in page and "dB in the median band" in page

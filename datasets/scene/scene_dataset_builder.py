@@ -1,4 +1,4 @@
-"""Any scene of the user's: one file or several with the same bands, split across space."""
+"""Scenes of the user: one file or several with the same bands, split spatially."""
 
 import hashlib
 import json
@@ -7,35 +7,37 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hsisr_jax.data.builder import (
     Fractions,
     Normaliser,
+    PickedCube,
     RawScene,
     Region,
     SceneBuilder,
     SceneConfig,
     SplitDefinition,
     UserError,
-    open_cube,
-    open_pixels,
+    of_files,
+    open_any,
     options,
     storage_dtype,
     twin_of,
 )
 from hsisr_jax.formats import SceneMeta
 
-NEGATIVE = ("error", "keep", "clip")
+NEGATIVE = ("noise", "error", "keep", "clip")
 PATCH = 32
+SCORED = 16  # pixels on a side that every protocol can score
 GIVE = "give a file: --config.data.path=FILE"
 END = options.Kind("", lambda x: x is None or isinstance(x, int))
 REGION = options.fixed("", options.TEXT, options.WHOLE, END, options.WHOLE, END)
 KINDS = {
     "path": options.either(options.TEXT, options.lists("a list of them", options.TEXT)),
     "variable": options.TEXT,
+    "msi": options.either(options.TEXT, options.lists("a list of them", options.TEXT)),
     "fractions": options.fixed("three numbers: training, validation, test", *[options.NUMBER] * 3),
     "axis": options.TEXT,
     "multiple": options.SIZE,
@@ -50,23 +52,26 @@ KINDS = {
     "validation_patches": options.SHARE,
     "test_tile": options.SIZE,
     "test_stride": options.SIZE,
-    "protocol": options.TEXT,
 }
 
 
-def _open(path: Path, variable: str | None, stack: ExitStack):
-    """A cube, or a MATLAB matrix with one column a pixel."""
-    pixels = open_pixels(path, variables=(variable,) if variable else ("Y", "V"))
-    if pixels is not None:
-        return pixels, SceneMeta()
-    cube = stack.enter_context(open_cube(path, (None, None, None), variable=variable))
-    return cube, cube.meta
+def _opened(paths: list[Path], variable: str | None, stack: ExitStack) -> list[tuple]:
+    """Cubes, metadata and files, without the bands that one of the files flags as bad."""
+    found = [open_any(path, variable, stack) for path in paths]
+    flags = [meta.bad_bands for _, meta, _ in found if meta.bad_bands is not None]
+    if not flags or len({cube.bands for cube, _, _ in found}) > 1:
+        return found
+    good = np.flatnonzero(~np.any(flags, axis=0))
+    if len(good) in (0, len(flags[0])):
+        return found
+    return [(PickedCube(cube, good), meta.select(good), files) for cube, meta, files in found]
 
 
 def _config(
     *,
     path: str | list[str],
     variable: str | None = None,
+    msi: str | list[str] | None = None,
     fractions: tuple[float, float, float] = (0.67, 0.0, 0.33),
     axis: str = "cols",
     multiple: int = 8,
@@ -76,27 +81,33 @@ def _config(
     bands: tuple[int, int] | None = None,
     normaliser: str = "max_of_scene",
     normaliser_args: Mapping[str, float] | None = None,
-    negative: str = "error",
+    negative: str = "noise",
     fill: float | None = None,
     validation_patches: float = 0.0,
     test_tile: int | None = None,
     test_stride: int | None = None,
-    protocol: str = "sspsr",
 ) -> SceneConfig:
     """A config from a user's options; its name changes with the file and with every option.
 
     `regions` are lists of role, first row, end row, first column, end column (of the first scene)
-    and replace `fractions`. `negative` and `fill` say what becomes of negative values, and of NaN
-    and no-data values; without a `patch` it is 32 pixels, or less where the training region is
-    smaller; `validation_patches` is a share of the training patches to set aside.
+    and replace `fractions`. Values without data are filled from their neighbours, or by `fill`:
+    training leaves their pixels out. `negative` says what becomes of negative values; by default
+    they are kept as the noise of dark pixels, unless they are large. Bands flagged as bad are left
+    out, and `bands` counts the others. Without a `patch` it is 32 pixels, or less where the
+    training region is smaller; `validation_patches` is a share of the training patches to set
+    aside. `msi` is a multispectral image of the same pixels, for SSRAN.
     """
     given = {k: v for k, v in locals().items() if v is not None}
     paths = [Path(p).expanduser() for p in ([path] if isinstance(path, str | Path) else path)]
     if negative not in NEGATIVE:
         raise UserError(f"config.data.options.negative is one of {', '.join(NEGATIVE)}")
-    shape, dtype, size = _look(paths, variable)
+    shape, dtype, size, stamps, left_out = _look(paths, variable)
     given["path"] = [str(p.resolve()) for p in paths]
-    given["stamps"] = [(p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    partners = [Path(p).expanduser() for p in ([msi] if isinstance(msi, str) else msi or [])]
+    given |= {"msi": [str(p.resolve()) for p in partners]} if partners else {}
+    extras = _partners(partners, size)
+    given["stamps"] = stamps
+    given |= {"msi_stamps": [of_files((p,)) for p in partners]} if partners else {}
     digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", paths[0].stem)[:60]
     if bands is not None and not 0 <= bands[0] < bands[1] <= shape[2]:
@@ -108,7 +119,7 @@ def _config(
         regions=tuple(
             Region(names[0], (r[1], r[2]), (r[3], r[4]), str(r[0])) for r in regions or ()
         ),
-        rule=None if regions else Fractions(*fractions, axis=axis, multiple=multiple),
+        rule=None if regions else Fractions(*fractions, axis, multiple, scored=SCORED),
         patch=patch or PATCH,
         stride=stride,
         bands=tuple(bands) if bands else None,
@@ -116,7 +127,7 @@ def _config(
         validation=_validation(regions, fractions, validation_patches),
         test_tile=test_tile,
         test_stride=test_stride,
-        protocol=protocol,
+        notes=_told(left_out),
     )
     return SceneConfig(
         name=split.name,
@@ -124,6 +135,7 @@ def _config(
         split=split,
         shape=shape,
         dtype=dtype,
+        extras=extras | ({} if fill is not None else {"hidden": 1}),
         options={**given, "sizes": size},
     )
 
@@ -135,26 +147,71 @@ def _validation(regions: list | None, fractions: tuple, patches: float) -> tuple
     return ("patches", patches, 2020) if patches else None
 
 
+def _partners(paths: list[Path], sizes: list) -> dict[str, int]:
+    """Multispectral bands beside the scenes, none without partners."""
+    if paths and len(paths) != len(sizes):
+        raise UserError(f"{len(sizes)} scenes and {len(paths)} multispectral images: give one each")
+    bands = set()
+    for path, size in zip(paths, sizes):
+        if not path.exists():
+            raise UserError(f"there is no file {path}: config.data.options.msi")
+        with ExitStack() as stack:
+            cube, *_ = open_any(path, None, stack)
+            if (cube.height, cube.width) != tuple(size):
+                raise UserError(
+                    f"{path} has {cube.height}x{cube.width} pixels and its scene "
+                    f"{size[0]}x{size[1]}: give an image of the same pixels"
+                )
+            bands.add(cube.bands)
+    if len(bands) > 1:
+        raise UserError(f"the multispectral images have {sorted(bands)} bands: give one sensor's")
+    return {"msi": bands.pop()} if bands else {}
+
+
+def _beside(path: str, meta: SceneMeta, stack: ExitStack):
+    """Reads a partner in the units in which the scene is stored."""
+    cube, own, _ = open_any(Path(path), None, stack)
+
+    def read(block: np.ndarray, rows: slice, cols: slice) -> dict[str, np.ndarray]:
+        physical = cube.read(rows, cols) * own.scale + own.offset
+        return {"msi": ((physical - meta.offset) / meta.scale).astype(np.float32)}
+
+    return read
+
+
 def _scene_names(paths: list[Path]) -> list[str]:
     stems = [path.stem for path in paths]
     unique = len(set(stems)) == len(stems)
     return stems if unique else [f"{i}_{stem}" for i, stem in enumerate(stems)]
 
 
-def _look(paths: list[Path], variable: str | None) -> tuple[tuple, str, list]:
-    """Sizes and storage type of the files."""
-    found: list[Any] = []
+def _told(bands: list[int]) -> str:
+    """`3 bands flagged as bad are left out: 2, 5-6`, counted from 1."""
+    if not bands:
+        return ""
+    runs = np.split(np.array(bands) + 1, np.flatnonzero(np.diff(bands) > 1) + 1)
+    shown = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"{len(bands)} bands flagged as bad are left out: {', '.join(shown)}"
+
+
+def _look(paths: list[Path], variable: str | None) -> tuple[tuple, str, list, list, list[int]]:
+    """Sizes, storage type and digests of the files, and which bad bands are left out."""
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no scene {path}; {GIVE}")
-        with ExitStack() as stack:
-            cube, _ = _open(path, variable, stack)
-            found.append((cube.height, cube.width, cube.bands, storage_dtype(cube.dtype)))
+    with ExitStack() as stack:
+        opened = _opened(paths, variable, stack)
+        stamps = [of_files(files) for _, _, files in opened]
+        cubes = [cube for cube, _, _ in opened]
+        found = [(c.height, c.width, c.bands, storage_dtype(c.dtype)) for c in cubes]
+        whole, kept = getattr(cubes[0], "cube", cubes[0]), getattr(cubes[0], "picked", None)
+        left_out = [] if kept is None else sorted({*range(whole.bands)} - {*kept.tolist()})
     if len({(item[2], item[3]) for item in found}) > 1:
         listed = ", ".join(f"{p.name}: {f[2]} bands of {f[3]}" for p, f in zip(paths, found))
         raise UserError(f"the scenes differ ({listed}); use scenes of one sensor")
     size = (found[0][:2]) if len(found) == 1 else (None, None)
-    return (*size, found[0][2]), str(found[0][3]), [item[:2] for item in found]
+    sizes = [item[:2] for item in found]
+    return (*size, found[0][2]), str(found[0][3]), sizes, stamps, left_out
 
 
 class Builder(SceneBuilder):
@@ -185,46 +242,48 @@ class Builder(SceneBuilder):
 
     @classmethod
     def config_from(cls, **given) -> SceneConfig:
-        if unknown := sorted(set(given) - set(KINDS)):
-            problem = f"'{unknown[0]}' is unknown; they are {', '.join(KINDS)}"
-            raise UserError(f"options of 'scene': {problem}")
-        given = {key: _plain(value) for key, value in given.items() if value is not None}
-        if "path" not in given:
-            raise UserError(f"options of 'scene': 'path' is missing; {GIVE}")
-        options.check(given, KINDS)
-        return _config(**given)
+        missing = f"'path' is missing; {GIVE}"
+        return _config(**options.chosen("scene", given, KINDS, missing=missing))
 
     def open(self, files: Mapping[str, Path], stack: ExitStack) -> Iterable[RawScene]:
         given = self.builder_config.options
         paths = [Path(path) for path in given["path"]]
-        for name, path in zip(_scene_names(paths), paths):
-            cube, meta = _open(path, given.get("variable"), stack)
+        partners = given.get("msi") or [None] * len(paths)
+        opened = zip(_opened(paths, given.get("variable"), stack), partners, given["stamps"])
+        for name, ((cube, meta, files), partner, stamps) in zip(_scene_names(paths), opened):
+            if of_files(files) != stamps:
+                where = ", ".join(map(str, paths))
+                raise UserError(f"{where} has changed just now; run the same command again")
             yield RawScene(
                 name,
                 cube,
                 meta,
                 gsd=_pixel_size(meta),
+                extras=_beside(partner, meta, stack) if partner else None,
                 negative=given["negative"],
                 fill=given.get("fill"),
+                holes="fill" not in given,
             )
 
     def define(self, raws: list[RawScene], files: Mapping[str, Path]) -> SplitDefinition:
         split = super().define(raws, files)
         if not {"train", "test"} <= {region.role for region in split.regions}:
             raise UserError("a split needs training and test regions; give both in the options")
+        if len(raws) == 1 and self.builder_config.options.get("regions"):
+            split = replace(split, window=_around(split.regions))  # nothing else is looked at
         if "patch" in self.builder_config.options:
             return split
         side = min(min(region.shape) for region in split.role("train"))
         return replace(split, patch=min(PATCH, max(side // 8 * 8, 1)))
 
 
-def _plain(value: Any) -> Any:
-    """What a config or a command line gives, in lists and dicts."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+def _around(regions: Iterable[Region]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The window that holds all regions."""
+    rows, cols = (np.array([getattr(r, axis) for r in regions]) for axis in ("rows", "cols"))
+    (top, left), (bottom, right) = (
+        [int(f(x[:, i])) for x in (rows, cols)] for i, f in ((0, np.min), (1, np.max))
+    )
+    return (top, bottom), (left, right)
 
 
 def _pixel_size(meta: SceneMeta) -> float:

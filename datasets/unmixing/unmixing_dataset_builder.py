@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from hsisr_jax.data.builder import (
     Source,
     SplitDefinition,
     UserError,
+    as_domain,
     check_shape,
     open_cube,
     open_pixels,
+    spectral_range,
     with_smoke,
 )
 from hsisr_jax.formats import SceneMeta
@@ -52,6 +55,8 @@ SOURCES = {
         aliases=("Urban_R162.hdr", "Urban_R162.img.hdr"),
     ),
 }
+SHAPES = {"jasper_ridge": (100, 100, 198), "samson": (95, 95, 156), "urban": (307, 307, 162)}
+BANDS = 30  # of each domain
 # AVIRIS channels of Jasper Ridge (counted from 1), over 380-2500 nm.
 KEPT = ((4, 107), (113, 153), (167, 219))
 
@@ -86,6 +91,25 @@ def _config(name, shape, dtype, nm, train, tile, tests) -> SceneConfig:
     )
 
 
+def _domains(name: str, train: int, which: str) -> SceneConfig:
+    """VNIR to SWIR: the first `train` of them train on the left, SWIR is tested on the right."""
+    source, target = "jasper_ridge_VNIR", "jasper_ridge_SWIR"
+    regions = [Region(source, (0, 100), (0, 64), "train"),
+               Region(target, (0, 100), (0, 64), "train", domain=1)][:train]  # fmt: skip
+    for top in (0, 32, 64):
+        regions.append(Region(target, (top, top + 32), (64, 96), "test", domain=1))
+    split = _split("jasper_ridge", 100, 64, 32, 0)
+    return SceneConfig(
+        name=name,
+        description=f"VNIR and SWIR of Jasper Ridge, 30 even bands each: {which}, SWIR is tested.",
+        split=replace(split, name=name, regions=tuple(regions), protocol="asnlsr"),
+        shape=(100, 100, BANDS),
+        dtype="float32",
+        wavelengths=(450.0, 1000.0),
+        options={"scene": "jasper_ridge", "domains": ("VNIR", "SWIR")},
+    )
+
+
 def jasper_wavelengths() -> np.ndarray:
     """Nominal: 224 channels at even distances, without those that water vapour takes."""
     numbers = np.concatenate([np.arange(first, last + 1) for first, last in KEPT])
@@ -101,9 +125,11 @@ class Builder(SceneBuilder):
     EVENLY_SPACED = False
     BUILDER_CONFIGS = with_smoke(
         [
-            _config("jasper_ridge", (100, 100, 198), "uint16", (408.0, 2453.0), 64, 32, 3),
-            _config("samson", (95, 95, 156), "float32", (401.0, 889.0), 60, 32, 2),
-            _config("urban", (307, 307, 162), "uint16", (400.0, 2500.0), 224, 64, 4),
+            _config("jasper_ridge", SHAPES["jasper_ridge"], "uint16", (408.0, 2453.0), 64, 32, 3),
+            _config("samson", SHAPES["samson"], "float32", (401.0, 889.0), 60, 32, 2),
+            _config("urban", SHAPES["urban"], "uint16", (400.0, 2500.0), 224, 64, 4),
+            _domains("jasper_ridge_domains", 2, "both train"),
+            _domains("jasper_ridge_single", 1, "VNIR trains"),
         ]
     )
 
@@ -113,19 +139,25 @@ class Builder(SceneBuilder):
     def open(self, files: Mapping[str, Path], stack: ExitStack) -> Iterable[RawScene]:
         config = self.builder_config
         name = config.options["scene"]
+        shape = SHAPES[name]
         (path,) = files.values()
         if path.suffix.lower() == ".mat":
-            cube = open_pixels(path, size=config.shape[:2])
+            cube = open_pixels(path, size=shape[:2])
             if cube is None:
                 raise UserError(f"{path} has no matrix Y or V of pixels; see {PAGE}")
-            check_shape(cube, config.shape, path)
+            check_shape(cube, shape, path)
             meta = SceneMeta()
         else:
-            cube = stack.enter_context(open_cube(path, config.shape))
+            cube = stack.enter_context(open_cube(path, shape))
             meta = cube.meta
         if meta.wavelengths is None and name != "urban":
             nominal = jasper_wavelengths() if name == "jasper_ridge" else np.linspace(401, 889, 156)
             meta = SceneMeta(wavelengths=nominal)
         sensors = {"jasper_ridge": "AVIRIS", "samson": "SAMSON", "urban": "HYDICE"}
         meta = SceneMeta(wavelengths=meta.wavelengths, sensor=sensors[name])
-        yield RawScene(name, cube, meta, gsd=2.0 if name == "urban" else np.nan)
+        raw = RawScene(name, cube, meta, gsd=2.0 if name == "urban" else np.nan)
+        domains = config.options.get("domains")
+        if not domains:
+            yield raw
+        for domain, asked in enumerate(domains or ()):
+            yield as_domain(raw, spectral_range(asked), BANDS, domain)

@@ -12,7 +12,7 @@ Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def gain(spread: float = 0.1) -> Augmentation:
-    """Brightness: one factor a sample, the same for every band, so that angles stay."""
+    """Brightness: one factor per sample for all bands, so spectral angles are unchanged."""
 
     def apply(hr: jax.Array, key: jax.Array) -> jax.Array:
         shape = (hr.shape[0], 1, 1, 1)
@@ -22,7 +22,7 @@ def gain(spread: float = 0.1) -> Augmentation:
 
 
 def band_gain(spread: float = 0.02) -> Augmentation:
-    """Calibration: one factor a band and sample."""
+    """Calibration: one factor per band and sample."""
 
     def apply(hr: jax.Array, key: jax.Array) -> jax.Array:
         shape = (hr.shape[0], 1, 1, hr.shape[-1])
@@ -32,7 +32,7 @@ def band_gain(spread: float = 0.02) -> Augmentation:
 
 
 def mix(share: float = 0.5) -> Augmentation:
-    """Linear mixing: each sample becomes a convex sum with another one of the batch."""
+    """Linear mixing: a convex combination of each sample with another one of the batch."""
 
     def apply(hr: jax.Array, key: jax.Array) -> jax.Array:
         weight, use = jax.random.split(key)
@@ -45,10 +45,10 @@ def mix(share: float = 0.5) -> Augmentation:
 
 
 def zoom(most: float = 1.5, shift: float = 0.5) -> Augmentation:
-    """Seen from farther away: each sample shrunk by 1 to `most`, and moved by a part of a pixel.
+    """Scale: each sample shrunk by a factor of 1 to `most` and shifted by a fraction of a pixel.
 
-    Antialiased, so that it is what a coarser sensor measures; what comes in at the borders is
-    mirrored. Degradation comes after it: the network meets other scales and phases.
+    Antialiased, so that it is what a coarser sensor measures; borders are mirrored. Degradation
+    comes after it, so the network sees other scales and phases.
     """
     if most < 1:
         raise UserError(f"augmentation zoom: most is 1 or more, not {most}")
@@ -75,11 +75,11 @@ def zoom(most: float = 1.5, shift: float = 0.5) -> Augmentation:
 
 
 def occlude(share: float = 0.5, shapes: int = 4, least: float = 2.0) -> Augmentation:
-    """Edges: ellipses cut from other samples of the batch, laid over each other.
+    """Edges: overlays each sample with ellipses from other samples of the batch.
 
-    Dead leaves (Lee, Mumford and Huang, IJCV 41, 2001) of the scene's own texture and spectra: a
-    small scene has few edges, and a network learns those by heart. Half-axes are `least` pixels up
-    to a patch's side; a pixel on an edge is a mixture by area, as a sensor sees it.
+    Dead leaves (Lee, Mumford and Huang, IJCV 41, 2001) with the scene's own texture and spectra: a
+    small scene has few edges, to which a network overfits. Half-axes range from `least` pixels to
+    the side of a patch; a pixel on an edge is a mixture by area, as in a sensor.
     """
 
     def apply(hr: jax.Array, key: jax.Array) -> jax.Array:
@@ -110,9 +110,29 @@ def occlude(share: float = 0.5, shapes: int = 4, least: float = 2.0) -> Augmenta
     return apply
 
 
+def blur_input(share: float = 0.25) -> Augmentation:
+    """Blurs a fraction of the low-resolution inputs, not the targets, as A-SNLSR does.
+
+    Gaussian, 3 x 3 with a standard deviation of 0.8 pixels, mirrored at the borders: torchvision's.
+    """
+    weights = np.exp(-0.5 * (np.arange(-1, 2) / 0.8) ** 2)
+    weights = weights / weights.sum()
+
+    def apply(lr: jax.Array, key: jax.Array) -> jax.Array:
+        chosen = jax.random.bernoulli(key, share, (lr.shape[0], 1, 1, 1))
+        soft = jnp.pad(lr, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        soft = sum(w * soft[:, i : i + lr.shape[1]] for i, w in enumerate(weights))
+        soft = sum(w * soft[:, :, i : i + lr.shape[2]] for i, w in enumerate(weights))
+        return jnp.where(chosen, soft, lr).astype(lr.dtype)
+
+    return apply
+
+
+ON_INPUTS = ("blur_input",)  # after the degradation, on what the network reads
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "gain": gain,
     "band_gain": band_gain,
+    "blur_input": blur_input,
     "mix": mix,
     "occlude": occlude,
     "zoom": zoom,

@@ -1,11 +1,11 @@
-"""From stored pixels to a network's batch, inside the compiled step.
+"""Makes batches from stored pixels, inside the compiled step.
 
 crop -> linear values -> flip or rotate -> augment -> degrade -> compress: `Recipe` is the whole
 chain, the same for device-resident scenes, for scenes on the host, and for test images.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ Batch = dict[str, jax.Array]
 
 @struct.dataclass
 class Draw:
-    """The stored pixels of one batch and what its patches bring with them, all `[b, ...]`."""
+    """The stored pixels of a batch with the properties of its patches, all `[b, ...]`."""
 
     pixels: dict[str, jax.Array]  # b p p c
     gain: jax.Array  # b 1, as the three below
@@ -68,16 +68,20 @@ def _draw(patches: Patches, pixels, chosen, symmetry) -> Draw:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a draw becomes a batch.
+    """The steps that turn a `Draw` into a batch.
 
-    `degrade(hr, key)` gives `lr`, `lms` and what else a network trains on; `augmentations` are
-    functions `(hr, key) -> hr` on linear values; `floor` switches to the logarithmic range.
+    `degrade(hr, key)` returns `lr`, `lms` and other inputs; `augmentations` are functions
+    `(hr, key) -> hr` on linear values, `on_inputs` the same for `lr`, from which `lms` is then
+    recomputed; `floor` switches to the logarithmic range. With `components`, training sees
+    single component images by random sensors instead: `(hr, key) -> batch`.
     """
 
     degrade: Callable[[jax.Array, jax.Array | None], Batch] | None
     scale: int = 1
     floor: float | None = None
     augmentations: tuple[Callable, ...] = ()
+    on_inputs: tuple[Callable, ...] = ()
+    components: Callable[[jax.Array, jax.Array], Batch] | None = None
     domains: int = 1
 
     def __call__(self, drawn: Draw, key: jax.Array | None = None) -> Batch:
@@ -91,16 +95,32 @@ class Recipe:
             key, *keys = jax.random.split(key, len(self.augmentations) + 1)
             cubes = self._augment(cubes, keys)
         hr = cubes.pop("hr")  # b H W c
+        if self.components and key is not None:
+            return self.components(hr, key)
         batch = self.degrade(hr, key) if self.degrade else {}
         batch |= {"hr": hr} | cubes
+        if self.on_inputs and key is not None:
+            batch = self._augment_input(batch, jax.random.fold_in(key, len(self.augmentations)))
         if self.floor is not None:
             batch = self._compress(batch, drawn)
         if self.domains > 1:
             batch["domain"] = drawn.domain
         return batch
 
+    def as_tested(self, drawn: Draw, number: int | jax.Array = 0) -> Batch:
+        """The batch without augmentations, of all bands; noise of the degradation is that of this
+        number."""
+        plain = replace(self, augmentations=(), on_inputs=(), components=None)
+        return plain(drawn, jax.random.fold_in(jax.random.key(0), number))
+
+    def _augment_input(self, batch: Batch, key) -> Batch:
+        lr = batch["lr"]
+        for i, augmentation in enumerate(self.on_inputs):
+            lr = augmentation(lr, jax.random.fold_in(key, i))
+        return batch | {"lr": lr, "lms": resize.imresize(lr, self.scale)}
+
     def _augment(self, cubes: Batch, keys) -> Batch:
-        """All cubes of a sample alike: what shrinks or brightens the one does so to the other."""
+        """Augments all cubes of a sample in the same way."""
         ends = np.cumsum([x.shape[-1] for x in cubes.values()])[:-1]
         together = jnp.concatenate(list(cubes.values()), -1)
         for augmentation, key in zip(self.augmentations, keys):
@@ -109,18 +129,18 @@ class Recipe:
 
     @property
     def observation(self) -> Callable[[jax.Array], Batch]:
-        """What the sensor sees of `b H W c`, without noise: a function to `lr` and more."""
+        """The function from `b H W c` to what the sensor observes, `lr` and more, without noise."""
         if self.floor is not None or not hasattr(self.degrade, "observe"):
             raise UserError(
-                "config.eval.projection, config.base_projection and config.data.train_on are for "
-                "spatial degradations of values that are not logarithms: set the first two to 0, "
-                "the third to 'train'"
+                "back-projection (config.eval.projection, config.base.kind) and "
+                "config.data.train_on are for spatial degradations of values that are not "
+                "logarithms: set them to 0, 'bicubic' or 'none', and 'train'"
             )
         return self.degrade.observe
 
     def seen_again(self, sr: jax.Array, drawn: Draw) -> jax.Array:
-        """The input that the sensor would make of a network's output: nearly `lr`, where it is
-        right. No target is needed."""
+        """What the sensor would observe of a network's output: nearly `lr` if that is correct. No
+        target is needed."""
         if not hasattr(self.degrade, "observe"):
             raise UserError("'consistency' is for spatial degradations: choose another metric")
         if self.floor is None:
@@ -130,20 +150,20 @@ class Recipe:
         return compress(lr, self.floor, low, high)
 
     def _compress(self, batch: Batch, drawn: Draw) -> Batch:
-        """Inputs and targets to the logarithmic range; targets halfway stay linear."""
+        """Converts inputs and targets to the logarithmic range, but not intermediate targets."""
         low, high = drawn.low[:, :, None, None], drawn.high[:, :, None, None]
         seen = {k: compress(batch[k], self.floor, low, high) for k in ("lr", "hr")}
         return batch | seen | {"lms": resize.imresize(seen["lr"], self.scale)}
 
 
 def of_image(image: Mapping[str, np.ndarray], normaliser, domain: int = 0) -> Draw:
-    """One whole image as a draw of batch one: the same recipe serves the tests."""
+    """A whole image as a draw with a batch of one, for evaluation with the same recipe."""
 
     def row(value):
         return jnp.full((1, 1), value, jnp.float32)
 
     return Draw(
-        pixels={name: jnp.asarray(x)[None] for name, x in image.items()},
+        pixels={name: jnp.asarray(np.asarray(x))[None] for name, x in image.items()},
         gain=row(normaliser.gain),
         bias=row(normaliser.bias),
         low=row(normaliser.low),

@@ -1,11 +1,13 @@
-"""The shared base of all dataset builders; `prepare` and `load` are in `catalogue`.
+"""The base class of all dataset builders; `prepare` and `load` are in `catalogue`.
 
-A builder package `datasets/<name>/` says where a scene's files are and how they are read; its
-configs say what each paper does with them. The base stores each region of a definition as one
-example (or as several blocks of rows) of an `array_record` dataset, which TFDS writes to a
-temporary folder and renames when it is whole. TensorFlow is never imported.
+A builder package `datasets/<name>/` defines the source files and how to read them; its configs are
+the papers' splits. The base class stores each region of a split as one example (or as several
+blocks of rows) of an `array_record` dataset, which TFDS writes to a temporary folder and renames
+when it is complete. TensorFlow is never imported.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,16 +29,19 @@ from hsisr_jax.data.catalogue import (
 from hsisr_jax.data.cubes import (
     ArrayCube,
     LazyCube,
+    PickedCube,
     RawScene,
     band_means,
     check_shape,
+    open_any,
     open_cube,
-    open_pixels,
     storage_dtype,
 )
 from hsisr_jax.data.download import Progress, Source, obtain, unpack
 from hsisr_jax.data.packages import names
+from hsisr_jax.data.patch_files import arrays_of, check_reduction, partner_sizes
 from hsisr_jax.data.pcidsk import PcidskCube
+from hsisr_jax.data.ranges import as_domain, available, overlap, spectral_range
 from hsisr_jax.data.splits import (
     FirstScenes,
     Fractions,
@@ -45,7 +50,10 @@ from hsisr_jax.data.splits import (
     SplitDefinition,
     tile_origins,
 )
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, disk_number
+from hsisr_jax.formats import carried
+from hsisr_jax.formats.pixels import open_pixels
+from hsisr_jax.identity import of_files, of_place
 
 __all__ = [  # the two verbs, and what builder packages need
     "ArrayCube",
@@ -54,6 +62,7 @@ __all__ = [  # the two verbs, and what builder packages need
     "LazyCube",
     "Normaliser",
     "PcidskCube",
+    "PickedCube",
     "RawScene",
     "Region",
     "SceneBuilder",
@@ -61,17 +70,26 @@ __all__ = [  # the two verbs, and what builder packages need
     "Source",
     "SplitDefinition",
     "UserError",
+    "arrays_of",
+    "as_domain",
+    "available",
     "band_means",
     "builder_class",
+    "check_reduction",
     "check_shape",
     "load",
     "load_definition",
     "make_builder",
     "names",
+    "of_files",
+    "open_any",
     "open_cube",
     "open_pixels",
     "options",
+    "overlap",
+    "partner_sizes",
     "prepare",
+    "spectral_range",
     "storage_dtype",
     "swir",
     "synthetic",
@@ -111,8 +129,9 @@ def with_smoke(configs: list[SceneConfig]) -> list[SceneConfig]:
 
 
 def twin_of(config: SceneConfig, name: str) -> SceneConfig:
-    """The same bands and storage on a small synthetic scene that needs no files."""
+    """The twin of a config: a small synthetic scene with the same bands and storage, no files."""
     split, size = twins.definition(config.split)
+    split = twins.in_domains(split) if config.options.get("domains") else split
     return replace(  # type: ignore[call-arg]
         config,
         name=name,
@@ -140,19 +159,22 @@ class SceneBuilder(  # type: ignore[call-arg]
     progress: Progress | None = None
     failure: Exception | None = None
 
+    def __init__(self, *, file_format: str = "array_record", **options: Any):
+        super().__init__(file_format=file_format or "array_record", **options)
+
     @cached_property
     def stack(self) -> ExitStack:
-        """What is open while a dataset is prepared; `prepare` closes it."""
+        """The context managers that are open while a dataset is prepared."""
         return ExitStack()
 
-    # What a dataset says about itself.
+    # Overridden by datasets.
 
     def sources(self) -> tuple[Source, ...]:
-        """The published files that this config needs."""
+        """Returns the published files that this config needs."""
         return ()
 
     def open(self, files: Mapping[str, Path], stack: ExitStack) -> Iterable[RawScene]:
-        """The published scenes; readers are entered on the stack."""
+        """Yields the published scenes; readers are entered on the stack."""
         raise NotImplementedError
 
     def imitate(self) -> Iterable[RawScene]:
@@ -160,11 +182,11 @@ class SceneBuilder(  # type: ignore[call-arg]
         return twins.scenes(self.builder_config)
 
     def finish(self, raw: RawScene) -> RawScene:
-        """What real and synthetic scenes have in common, such as a simulated MSI beside them."""
+        """Adds what real and synthetic scenes share, such as a simulated MSI."""
         return raw
 
     def define(self, raws: list[RawScene], files: Mapping[str, Path]) -> SplitDefinition:
-        """The definition with its regions in numbers, each in its scene's domain."""
+        """The split definition with all regions resolved, each in its scene's domain."""
         split = self.builder_config.split.resolve({raw.name: raw.size for raw in raws})
         domains = {raw.name: raw.domain for raw in raws}
         regions = tuple(replace(r, domain=domains[r.scene]) for r in split.regions)
@@ -172,10 +194,22 @@ class SceneBuilder(  # type: ignore[call-arg]
 
     @classmethod
     def config_from(cls, **options) -> SceneConfig:
-        """A config made from a user's options, for the datasets that take some."""
+        """A config from a user's options, for datasets that take options."""
         raise UserError(f"dataset '{cls.name}' takes no options ({', '.join(options)})")
 
-    # What TFDS calls.
+    # Called by TFDS.
+
+    def download_and_prepare(self, **options: Any) -> None:
+        """TFDS's preparation, which raises the original exception."""
+        try:
+            super().download_and_prepare(**options)
+        except Exception as error:
+            cause = self.failure or error
+            if not isinstance(cause, OSError | UserError) and (number := disk_number(cause)):
+                cause = OSError(number, os.strerror(number))  # in words of the library that wrote
+            raise cause from (None if isinstance(cause, UserError) else error)
+        finally:
+            self.stack.close()
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -197,6 +231,7 @@ class SceneBuilder(  # type: ignore[call-arg]
             numbers = plan.constants(definition, whole, found)
             self.info.metadata["split_definition"] = definition.to_json()
             self.info.metadata["statistics"] = plan.summary(definition, found)
+            self.info.metadata["sources"] = {name: of_place(p) for name, p in files.items()}
             blocks = plan.cut(raws, definition, numbers, self._storage)
             self._room_for(sum(b.pixels for b in blocks) * self._storage.pixel_bytes)
             self._done, self._total = 0, len(blocks)
@@ -225,7 +260,7 @@ class SceneBuilder(  # type: ignore[call-arg]
         if manual is None:
             try:
                 manual = Path(dl_manager.manual_dir)
-            except AssertionError:  # TFDS's word for a folder that is not there
+            except AssertionError:  # raised by TFDS if the folder does not exist
                 manual = None
         found = {
             source.file: obtain(
@@ -244,6 +279,9 @@ class SceneBuilder(  # type: ignore[call-arg]
     def _completed(self, raw: RawScene) -> RawScene:
         if not self.NEEDS_OPTIONS:  # papers use a published file's values, whatever it declares
             raw = replace(raw, meta=replace(raw.meta, nodata=None))
+        elif carried.gains(raw.meta.extra, raw.cube.bands):
+            text = "the scene's gains differ from band to band and are not applied"
+            print(f"warning: {raw.name}: {text}", file=sys.stderr)
         ends = self.builder_config.wavelengths if self.EVENLY_SPACED else None
         if raw.meta.wavelengths is not None or ends is None:
             return raw
@@ -251,7 +289,7 @@ class SceneBuilder(  # type: ignore[call-arg]
         return replace(raw, meta=replace(raw.meta, wavelengths=nominal))
 
     def unpacked(self, archive: Path) -> Path:
-        """The folder of an archive's content, beside the downloads."""
+        """Unpacks an archive beside the downloads and returns the folder."""
         return unpack(archive, self.cache_dir / archive.name.split(".")[0])
 
     @property
@@ -268,7 +306,7 @@ class SceneBuilder(  # type: ignore[call-arg]
 
     @contextmanager
     def _guarded(self):
-        """TFDS rewords exceptions; `prepare` raises the first one as it was."""
+        """TFDS rewords exceptions; `download_and_prepare` raises the first one as it was."""
         try:
             yield
         except Exception as error:

@@ -1,7 +1,7 @@
-"""From a dataset's name to its scenes: find the builder, `prepare` once, `load`.
+"""Datasets by name: find the builder, `prepare` once, `load`.
 
-Preparation is all or nothing: TFDS writes to a temporary folder and renames it when it is whole,
-one process at a time, and what a killed preparation left is swept away by the next.
+Preparation is atomic: TFDS writes to a temporary folder and renames it when it is complete, one
+process at a time. Remains of a killed preparation are removed by the next one.
 """
 
 import importlib.util
@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -19,13 +20,16 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from hsisr_jax.data import disk, plan
-from hsisr_jax.data.download import Progress
+from hsisr_jax.data.download import Progress, locate
 from hsisr_jax.data.packages import names, package_folder
 from hsisr_jax.data.splits import ROLES, SplitDefinition
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import write_text
+from hsisr_jax.identity import WHOLE, changes, of_file, of_place
 
+SUMS = "sums.json"  # beside the stored files: their digests
 PACKAGE = "hsisr_datasets"  # `datasets` alone is also the name of a Hugging Face package
-# What names a config: its name, the options of `scene` and `synthetic`, or a config object.
+# A config is given by name, by the options of `scene` and `synthetic`, or as an object.
 Choice = str | Mapping[str, Any] | Any | None
 
 
@@ -64,14 +68,18 @@ def make_builder(
 
 @contextmanager
 def _quiet():
-    """Without TFDS's warning that a config is made for one scene."""
+    """Suppresses TFDS's warning about configs made for one scene, and the temporary folder that
+    it leaves for each builder."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    with tempfile.TemporaryDirectory(prefix="hsisr_") as scratch:
+        before, tempfile.tempdir = tempfile.tempdir, scratch
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+            logger.setLevel(level)
 
 
 def prepare(
@@ -82,51 +90,73 @@ def prepare(
     manual_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tfds.core.GeneratorBasedBuilder:
-    """Stores a dataset unless it is stored already; all of it or nothing.
+    """Stores a dataset unless it is stored already; a failure leaves nothing behind.
 
-    One that was stored by another definition, from before a change of this library, is replaced.
-    `manual_dir` holds files that the user fetched; `progress(what, done, total)` is told of
-    downloads (bytes) and of stored examples. Two processes that prepare the same dataset take
-    turns, and the second finds it done.
+    A dataset that was stored with another definition or from other files is replaced.
+    `manual_dir` holds files that the user downloaded; `progress(what, done, total)` is called for
+    downloads (bytes) and stored examples. Of two processes that prepare the same dataset the
+    second waits for the first.
     """
     builder = make_builder(name, config, data_dir=data_dir)
-    if _up_to_date(builder):
-        return builder
     manual = Path(manual_dir).expanduser() if manual_dir else None
+    if _up_to_date(builder, manual):
+        return builder
     if manual and not manual.is_dir():
         raise UserError(f"manual_dir {manual} is not a folder")
     try:
         with disk.turn(builder.data_path.parent):
-            if not _up_to_date(builder):
+            if not _up_to_date(builder, manual):
                 with _replacing(builder.data_path):
                     # A new one: the first has read what an outdated dataset says of itself.
                     builder = make_builder(name, builder.builder_config, data_dir=data_dir)
                     builder.manual_dir, builder.progress = manual, progress
-                    _store(builder)
+                    tfds.disable_progress_bar()
+                    builder.download_and_prepare()
+                    _sum(Path(builder.data_path))
     except OSError as error:
         raise UserError(disk.problem(error, data_dir)) from None
     return make_builder(name, builder.builder_config, data_dir=data_dir)
 
 
-def _store(builder: tfds.core.GeneratorBasedBuilder) -> None:
-    """TFDS's preparation, with the first exception as it was."""
-    tfds.disable_progress_bar()
-    try:
-        builder.download_and_prepare(file_format="array_record")
-    except Exception as error:
-        cause = builder.failure or error
-        raise cause from (None if isinstance(cause, UserError) else error)
-    finally:
-        builder.stack.close()
-
-
-def _up_to_date(builder: tfds.core.GeneratorBasedBuilder) -> bool:
-    """Whether the dataset is there and was made by the definition that the config has now."""
+def _up_to_date(builder: tfds.core.GeneratorBasedBuilder, manual: Path | None) -> bool:
+    """Whether the dataset exists and was made with the current definition and from the current
+    files. (The files of `scene` are in its config's name.)"""
     try:
         stored = json.loads((builder.data_path / "metadata.json").read_text())
     except (OSError, ValueError):
         return False
-    return stored.get("requested") == builder.builder_config.split.to_json()
+    if stored.get("requested") != builder.builder_config.split.to_json():
+        return False
+    if damage := _damage(Path(builder.data_path)):
+        print(f"{builder.data_path}: {damage}: it is prepared again", file=sys.stderr)
+        return False
+    before = stored.get("sources", {})
+    placed = {s.file: locate(s, [manual]) for s in builder.sources()} if manual else {}
+    return all(before.get(name) == of_place(file) for name, file in placed.items() if file)
+
+
+def _shards(folder: Path) -> dict[str, str]:
+    """Digests of the stored files; of large ones, the size (their format has checksums)."""
+    found = sorted(folder.glob("*.array_record*"))
+    sizes = {file: file.stat().st_size for file in found}
+    return {f.name: of_file(f) if size <= WHOLE else str(size) for f, size in sizes.items()}
+
+
+def _sum(folder: Path) -> None:
+    """Stores the digests of the stored files."""
+    write_text(folder / SUMS, json.dumps(_shards(folder)) + "\n")
+
+
+def _damage(folder: Path) -> str:
+    """Names files that differ from what was stored; empty if none does or no digests exist."""
+    try:
+        before = json.loads((folder / SUMS).read_text())
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, RecursionError):
+        return f"{SUMS} cannot be read"
+    changed = changes(before, _shards(folder))
+    return f"{changed[0] or SUMS} is damaged" if changed else ""
 
 
 @contextmanager
@@ -170,7 +200,19 @@ def load(
     builder = make_builder(name, config, data_dir=data_dir)
     if not builder.data_path.exists():
         raise UserError(f"{builder.info.full_name} is not in {data_dir}; run --mode=prepare")
-    stored = tfds.builder_from_directory(str(builder.data_path))
+    try:
+        return _scenes(tfds.builder_from_directory(str(builder.data_path)), roles)
+    except UserError:
+        raise
+    except Exception as error:  # of the libraries that read the stored files
+        why = (str(error).splitlines() or [type(error).__name__])[0][:150]
+        raise UserError(
+            f"{builder.data_path} cannot be read ({why}): delete this folder, and run "
+            "--mode=prepare"
+        ) from error
+
+
+def _scenes(stored: tfds.core.DatasetBuilder, roles: Iterable[str]) -> list[dict[str, Any]]:
     scenes = []
     for role in roles:
         pattern = re.compile(rf"{role}(_\d+)?")
@@ -184,7 +226,7 @@ def load(
 
 
 def load_definition(name: str, config: Choice = None, *, data_dir: str | Path) -> SplitDefinition:
-    """The split definition that a prepared dataset was made by, with its regions in numbers."""
+    """The split definition of a prepared dataset, with all regions resolved."""
     path = make_builder(name, config, data_dir=data_dir).data_path
     if not path.exists():
         raise UserError(f"{name} is not prepared in {data_dir}; run --mode=prepare")

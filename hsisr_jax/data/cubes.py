@@ -1,9 +1,10 @@
-"""Raw scenes on their way into a dataset: windows, checks, statistics, exact storage types.
+"""Raw scenes for the preparation of datasets: windows, checks, statistics, storage types.
 
 Everything works in blocks of rows, so that a scene larger than memory can be prepared. Plain numpy.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,13 +14,17 @@ import numpy as np
 from hsisr_jax.data.splits import Region
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, open_scene
+from hsisr_jax.formats.scene import hidden_values
+from hsisr_jax.ops.fill import filled
 
 BLOCK_BYTES = 64 << 20  # one stored example; TFDS needs several times as much while it writes
+LEVELS = 1000  # steps of float32 that a scene's contrast has at least
+NOISE = 0.2  # of the largest value: how far below 0 the noise of reflectance may reach
 SCAN_BLOCKS = 4  # read at once: chunks of compressed files are unpacked fewer times
 
 
 class Cube(Protocol):
-    """What a scene reader gives: sizes, and windows of (rows, columns, all bands)."""
+    """The interface of a scene reader: sizes, and windows of (rows, columns, all bands)."""
 
     height: int
     width: int
@@ -41,8 +46,20 @@ class ArrayCube:
         return self.array[rows or slice(None), cols or slice(None)]
 
 
+class PickedCube:
+    """A selection of a cube's bands."""
+
+    def __init__(self, cube: Cube, bands: np.ndarray):
+        self.cube, self.picked = cube, bands
+        self.height, self.width, self.bands = cube.height, cube.width, len(bands)
+        self.dtype = cube.dtype
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        return self.cube.read(rows, cols)[..., self.picked]
+
+
 class LazyCube:
-    """A cube that `load` makes when a part is read. Only the last one of all is kept."""
+    """A cube that `load` makes when it is read; only the most recent one is kept in memory."""
 
     _kept: tuple[Any, Any] = (None, None)
 
@@ -64,10 +81,11 @@ class LazyCube:
 
 @dataclass(frozen=True)
 class RawScene:
-    """A whole scene as published. `extras(block, rows, cols)` gives what is stored beside it.
+    """A whole scene as published. `extras(block, rows, cols)` returns what is stored beside it.
 
     `block` is as stored, with all bands, and what is simulated from it has the same units;
-    `origin` is where a scene that is itself a cut (a published tile) lies in the larger one.
+    `origin` is where a scene that is itself a cut (a published tile) lies in the larger one. With
+    `holes` there may be values without data: they are filled from their neighbours and marked.
     """
 
     name: str
@@ -79,29 +97,32 @@ class RawScene:
     extras: Callable[[np.ndarray, slice, slice], Mapping[str, np.ndarray]] | None = None
     negative: str = "error"
     fill: float | None = None
+    holes: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
         return self.cube.height, self.cube.width
 
     def read(self, rows: tuple[int, int], cols: tuple[int, int]) -> np.ndarray:
-        """All bands of a window in the file's dtype; what must not be there is an error."""
-        block = np.asarray(self.cube.read(slice(*rows), slice(*cols)))
-        holes = self._holes(block)
-        if holes.any():
-            block = self._filled(block, holes, rows[0], cols[0])
-        if self.negative != "keep" and block.dtype.kind in "if" and block.min(initial=0) < 0:
-            return self._without_negatives(block, rows, cols)
-        return block
+        """All bands of a window in the file's dtype; values that are not allowed raise an error."""
+        return self.read_marked(rows, cols)[0]
 
-    def _holes(self, block: np.ndarray) -> np.ndarray:
-        """Where there are NaN, infinity and what the file declares to be no data."""
-        real, nodata = block.dtype.kind == "f", self.meta.nodata
-        holes = ~np.isfinite(block) if real else np.zeros(1, bool)
-        if nodata is None or not (real or float(nodata).is_integer()):
-            return holes
-        with np.errstate(over="ignore"):  # of a wider type than the values
-            return holes | (block == (float(nodata) if real else int(nodata)))
+    def read_marked(
+        self, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`read`, and which pixels `(h, w)` had no data in some band."""
+        block = np.asarray(self.cube.read(slice(*rows), slice(*cols)))
+        holes = hidden_values(block, self.meta.nodata)
+        marked = holes.any(-1)
+        if marked.any():
+            if self.holes and self.fill is None:
+                block = filled(block, holes)
+            else:
+                block = self._filled(block, holes, rows[0], cols[0])
+                marked = np.zeros_like(marked)
+        if self.negative != "keep" and block.dtype.kind in "if" and block.min(initial=0) < 0:
+            block = self._without_negatives(block, rows, cols)
+        return block, marked
 
     def _filled(self, block: np.ndarray, holes: np.ndarray, top: int, left: int) -> np.ndarray:
         if self.fill is not None:
@@ -124,10 +145,14 @@ class RawScene:
     def _without_negatives(self, block: np.ndarray, rows, cols) -> np.ndarray:
         if self.negative == "clip":
             return np.maximum(block, 0)
-        row, col, band = np.argwhere(block < 0)[0]
+        bad = block < (-NOISE * block.max(initial=0) if self.negative == "noise" else 0)
+        if not bad.any():
+            return block
+        row, col, band = np.argwhere(bad)[0]
+        value, at = block[row, col, band], f"row {rows[0] + row}, column {cols[0] + col}"
         raise UserError(
-            f"scene '{self.name}' has negative values (first at row {rows[0] + row}, column "
-            f"{cols[0] + col}, band {band}); give --config.data.options.negative=clip or =keep"
+            f"scene '{self.name}' has negative values ({value:g} at {at}, band {band}); declare "
+            "them as no data in the file, or give --config.data.options.negative=clip or =keep"
         )
 
     def physical(self, block: np.ndarray) -> np.ndarray:
@@ -163,6 +188,28 @@ class Statistics:
         )
 
 
+def check_contrast(raw: RawScene, whole: Statistics) -> None:
+    """Refuses a scene without contrast, or whose contrast float32 cannot represent."""
+    span = whole.maximum - whole.minimum
+    if span == 0:
+        raise UserError(
+            f"scene '{raw.name}' has no contrast (every value is {whole.minimum:.6g}): look at the "
+            "file"
+        )
+    dtype = np.dtype(raw.cube.dtype).newbyteorder("=")
+    if dtype.itemsize < 4 or dtype == np.float32 or not span > 0:
+        return
+    stored = (np.array([whole.minimum, whole.maximum]) - raw.meta.offset) / raw.meta.scale
+    with np.errstate(over="ignore"):
+        step = float(np.spacing(np.float32(np.abs(stored).max())))
+    if not span / abs(raw.meta.scale) >= LEVELS * step:
+        raise UserError(
+            f"scene '{raw.name}' holds {dtype} values from {stored.min():.17g} to "
+            f"{stored.max():.17g}, which are the same in float32: subtract the smallest and save "
+            "that"
+        )
+
+
 def row_blocks(rows: tuple[int, int], row_bytes: int) -> list[tuple[int, int]]:
     """Cuts rows into blocks of at most BLOCK_BYTES."""
     step = max(BLOCK_BYTES // max(row_bytes, 1), 1)
@@ -185,18 +232,25 @@ def scan(
     (top, bottom), (left, right) = window
     row_bytes = (right - left) * raw.cube.bands * raw.cube.dtype.itemsize
     for r0, r1 in row_blocks((top, bottom), row_bytes // SCAN_BLOCKS):
-        block = raw.read((r0, r1), (left, right))
-        whole.add(block, raw)
+        block, hidden = raw.read_marked((r0, r1), (left, right))
+        whole.add(_seen(block, hidden), raw)
         for region, part in zip(regions, parts):
             rows = slice(max(region.rows[0] - r0, 0), max(region.rows[1] - r0, 0))
-            part.add(block[rows, region.cols[0] - left : region.cols[1] - left, bands], raw)
+            inside = rows, slice(region.cols[0] - left, region.cols[1] - left)
+            part.add(_seen(block[*inside, bands], hidden[inside]), raw)
         if progress:
             progress(f"reading {raw.name}", r1 - top, bottom - top)
+    check_contrast(raw, whole)
     return whole, parts
 
 
+def _seen(block: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """The values without those of hidden pixels."""
+    return block[~hidden] if hidden.any() else block
+
+
 def stored(block: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
-    """The same values in the dataset's dtype; a value that would change is an error."""
+    """Converts values to the dataset's dtype; a value that would change raises an error."""
     dtype = np.dtype(dtype)
     if block.dtype == dtype:
         return np.ascontiguousarray(block)
@@ -227,7 +281,7 @@ def storage_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def check_shape(cube: Cube, expected: tuple[int | None, int | None, int | None], path: Path):
-    """Wrong band counts and swapped axes, named as such."""
+    """Refuses wrong band counts and swapped axes."""
     found = (cube.height, cube.width, cube.bands)
     if all(want in (None, got) for want, got in zip(expected, found)):
         return
@@ -255,19 +309,6 @@ def open_cube(
     return reader
 
 
-def pixel_matrix(values: np.ndarray, height: int, width: int, where: str) -> np.ndarray:
-    """(bands, pixels), pixels running down the columns as MATLAB counts -> (rows, columns, bands).
-
-    Reading the pixels row by row instead gives the mirrored scene.
-    """
-    if values.ndim != 2 or values.shape[1] != height * width:
-        raise UserError(
-            f"{where}: shape {values.shape} is not (bands, {height}*{width} pixels); "
-            "use the published file"
-        )
-    return values.reshape(len(values), width, height).transpose(2, 1, 0)
-
-
 def band_means(ranges: Iterable[tuple[int, int]]) -> Callable[..., dict[str, np.ndarray]]:
     """Extras: an MSI whose bands are plain means of bands [first, end), counted from 0."""
     ranges = tuple(ranges)
@@ -279,34 +320,7 @@ def band_means(ranges: Iterable[tuple[int, int]]) -> Callable[..., dict[str, np.
     return simulate
 
 
-def open_pixels(
-    path: Path,
-    *,
-    variables: Iterable[str] = ("Y", "V"),
-    size: tuple[int, int] | None = None,
-) -> ArrayCube | None:
-    """A MATLAB file of unmixing: one column a pixel, with `nRow` and `nCol` beside it.
-
-    None when the file has no such matrix (or no size, unless `size` is given).
-    """
-    if path.suffix.lower() != ".mat":
-        return None
-    found = (_variable(path, "nRow"), _variable(path, "nCol"))
-    sides = [int(value.item()) for value in found if value is not None and value.size == 1]
-    if len(sides) == 2:
-        size = sides[0], sides[1]
-    if size is None:
-        return None
-    for name in variables:
-        values = _variable(path, name)
-        if values is not None and values.shape[2] == 1 and values.shape[1] > 1:
-            return ArrayCube(pixel_matrix(values[..., 0], *size, f"{path}: '{name}'"))
-    return None
-
-
-def _variable(path: Path, name: str) -> np.ndarray | None:
-    try:
-        with open_scene(path, variable=name) as reader:
-            return reader.read()
-    except UserError:
-        return None
+def open_any(path: Path, variable: str | None, stack: ExitStack) -> tuple[Any, SceneMeta, tuple]:
+    """A cube, its metadata, and all its files."""
+    cube = stack.enter_context(open_cube(path, (None, None, None), variable=variable))
+    return cube, cube.meta, cube.files

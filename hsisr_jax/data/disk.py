@@ -1,24 +1,24 @@
-"""The folder of prepared datasets: whose turn it is, how much room there is, what went wrong."""
+"""The folder of prepared datasets: its lock, free space, and errors of the disk."""
 
 import errno
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hsisr_jax import locks
+
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """One process at a time in a dataset's folder."""
+    """Locks a dataset's folder for one process."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.held(folder / ".lock", "", wait=True):
         yield
 
 
 def problem(error: OSError, data_dir: str | Path) -> str:
-    """An operating system's error in words, and what to do."""
+    """Describes an error of the operating system and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {data_dir} is full; make room or give another data_dir"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -27,7 +27,7 @@ def problem(error: OSError, data_dir: str | Path) -> str:
 
 
 def free_space(folder: Path) -> int:
-    """Free bytes where a folder is, or will be."""
+    """Free bytes on the disk of a folder that may not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

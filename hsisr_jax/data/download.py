@@ -1,4 +1,4 @@
-"""Files from the network or from the user's hands: mirrors, resume, checks, safe unpacking.
+"""Published files, downloaded or provided by the user: mirrors, resuming, checks, unpacking.
 
 A file is complete only under its own name: while it arrives it is `<name>.part`, which a second
 attempt continues where the server allows it. Nothing that an archive says can place a file outside
@@ -21,9 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import MissingFile, UserError
 
 CHUNK = 1 << 20
+EXPANSION = 50  # bytes that a byte of an archive becomes at most: measured values hold noise
+SMALL = 64 << 20  # bytes that any archive may hold
+ENTRIES = 100_000
+MAX_HEADER = 1 << 20
+LONG_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 ATTEMPTS = 3
 # Some of the hosts refuse clients that do not name a browser.
 HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; hsisr-jax)"}
@@ -32,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """A published file: its name, where it can be had, and how to know it."""
+    """A published file: name, mirrors, checksum."""
 
     file: str
     urls: tuple[str, ...] = ()
@@ -44,7 +52,7 @@ class Source:
 
 
 def locate(source: Source, folders: list[Path]) -> Path | None:
-    """The file under one of its names in the first folder, at any depth, that has it."""
+    """Finds a file by any of its names in the first folder that has it, at any depth."""
     names = (*source.aliases, source.file)
     for folder in folders:
         for name in names:
@@ -86,7 +94,7 @@ def obtain(
 
 
 def fetch(source: Source, folder: Path, *, progress: Progress | None = None) -> Path:
-    """Downloads a file from the first mirror that gives it whole."""
+    """Downloads a file from the first mirror that delivers all of it."""
     failures = []
     target = folder / source.file
     for url in source.urls:
@@ -106,13 +114,13 @@ def fetch(source: Source, folder: Path, *, progress: Progress | None = None) -> 
                 _note(target).unlink(missing_ok=True)
                 return target
             if not problem.startswith("ended after"):
-                break  # another attempt would end the same way
+                break  # another attempt would fail in the same way
         failures.append(f"{url}: {problem}")
-    raise UserError(_missing(source, folder, failures))
+    raise MissingFile(_missing(source, folder, failures))
 
 
 def check(path: Path, source: Source) -> str:
-    """What is wrong with a downloaded file, or nothing. A wrong one is removed."""
+    """The error in a downloaded file, if any; a wrong file is removed."""
     size = path.stat().st_size
     if source.size and size != source.size:
         problem = f"{size} bytes instead of {source.size}"
@@ -138,7 +146,7 @@ def _note(target: Path) -> Path:
 
 
 def _receive(url: str, target: Path, progress: Progress | None) -> None:
-    """Appends to the part file what is missing, if the server still has the same file."""
+    """Appends the missing bytes to the part file, if the server still has the same file."""
     if not url.startswith(("http://", "https://")):
         raise UserError(f"{url} is not a web address; place {target.name} by hand")
     part, note = _part(target), _note(target)
@@ -182,16 +190,16 @@ def _missing(source: Source, folder: Path, failures: list[str]) -> str:
     tried = f" ({'; '.join(failures)})" if failures else ""
     return (
         f"{source.file} is needed and not at hand{tried}.\n"
-        f"Get it from {source.page or 'its authors'} and place it in the folder given as "
-        f"config.data.manual_dir (--manual_dir of --mode=prepare), or in {folder}"
+        f"Get it from {source.page or 'its authors'}\n"
+        f"and say where you put it: --manual_dir=FOLDER, or place it in {folder}"
     )
 
 
 def unpack(archive: Path, folder: Path, *, limit: int = 64 << 30) -> Path:
-    """Unpacks a zip or tar archive into a new folder; all of it or nothing.
+    """Unpacks a zip or tar archive into a new folder, which a failure removes.
 
     Entries that would leave the folder, links and devices are refused, and so is more than
-    `limit` bytes.
+    `limit` bytes, or than an archive of this size can hold of measured data.
     """
     if folder.is_dir():
         return folder
@@ -200,8 +208,10 @@ def unpack(archive: Path, folder: Path, *, limit: int = 64 << 30) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
             whole = Path(scratch) / "content"
             whole.mkdir()
-            left = limit
-            for name, stream in _entries(archive):
+            left = min(limit, max(archive.stat().st_size * EXPANSION, SMALL))
+            for number, (name, stream) in enumerate(_entries(archive)):
+                if number == ENTRIES:
+                    raise UserError(f"{archive}: holds more than {ENTRIES} files; not unpacked")
                 left -= _place(archive, name, stream, whole, left)
             os.replace(whole, folder)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
@@ -211,6 +221,15 @@ def unpack(archive: Path, folder: Path, *, limit: int = 64 << 30) -> Path:
     except OSError as error:
         raise UserError(f"cannot unpack {archive.name}: {error.strerror or error}") from None
     return folder
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose extended header is short: tarfile reads it into memory as a whole."""
+
+    def _proc_member(self, tape):
+        if self.type in LONG_HEADERS and self.size > MAX_HEADER:
+            raise UserError(f"{tape.name}: has a header of {self.size} bytes; not unpacked")
+        return super()._proc_member(tape)
 
 
 def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -223,7 +242,7 @@ def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     with packed.open(item) as stream:
                         yield item.filename, stream
         return
-    with tarfile.open(archive) as tape:
+    with tarfile.open(archive, tarinfo=_Entry) as tape:
         for entry in tape:
             if entry.isdir():
                 continue

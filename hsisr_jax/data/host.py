@@ -1,4 +1,4 @@
-"""Batches cut on the host, a few ahead of the device: for scenes that it cannot hold."""
+"""Prefetching of batches that are made on the host."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ AHEAD = 2
 def prefetch(make: Callable[[int], Any], steps: Iterable[int], ahead: int = AHEAD) -> Iterator[Any]:
     """`make(step)` for each step in order, made by one thread `ahead` steps early.
 
-    One thread: a batch is a handful of memory copies, and more threads only fight over the memory.
+    One thread: a batch is a few memory copies, which more threads do not speed up.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         waiting: deque = deque()

@@ -1,8 +1,9 @@
-"""What a user's options of a dataset must be, checked before a file is read. Plain Python."""
+"""Validation of a user's dataset options, before a file is read."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hsisr_jax.errors import UserError
@@ -10,7 +11,7 @@ from hsisr_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Kind:
-    """A check of a value, and in words what it admits."""
+    """A check of a value, and a description of valid values."""
 
     words: str
     admits: Callable[[Any], bool]
@@ -54,7 +55,31 @@ def fixed(words: str, *kinds: Kind) -> Kind:
 
 
 def check(options: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
-    """Values of `None` are left to their defaults."""
+    """Checks values against their kinds; `None` means the default."""
     for key, value in options.items():
         if value is not None and not kinds[key].admits(value):
             raise UserError(f"config.data.options.{key} is {value!r}: give {kinds[key].words}")
+
+
+def chosen(
+    dataset: str, given: Mapping[str, Any], kinds: Mapping[str, Kind], *, missing: str
+) -> dict[str, Any]:
+    """The options that were given, as plain lists and texts, once all are known and as they must
+    be; `missing` says what to do where there is no `path`."""
+    if unknown := sorted(set(given) - set(kinds)):
+        problem = f"'{unknown[0]}' is unknown; they are {', '.join(kinds)}"
+        raise UserError(f"options of '{dataset}': {problem}")
+    found = {key: _plain(value) for key, value in given.items() if value is not None}
+    if "path" not in found:
+        raise UserError(f"options of '{dataset}': {missing}")
+    check(found, kinds)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """What a config or a command line gives, in lists and dicts."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,4 +1,4 @@
-"""Where the builder packages are. Light enough for a command that only lists them."""
+"""The folder and the names of the builder packages; imports nothing heavy."""
 
 from pathlib import Path
 

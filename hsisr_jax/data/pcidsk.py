@@ -1,4 +1,4 @@
-"""PCIDSK (`.pix`), the format in which the Houston 2018 contest published its cube. Read only."""
+"""A reader of PCIDSK (`.pix`), the format of the Houston 2018 cube."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hsisr_jax.formats import SceneMeta
 
 
 class PcidskCube:
-    """The first `bands` layers of a `.pix` file; what follows them there is not spectral."""
+    """The first `bands` layers of a `.pix` file; the others are not spectral."""
 
     def __init__(self, path: Path, bands: int):
         import rasterio
@@ -31,7 +31,7 @@ class PcidskCube:
         )
 
     def _check_size(self) -> None:
-        """GDAL gives zeros for what a truncated file lacks. Tiles may be packed: not counted."""
+        """Refuses truncated files, for which GDAL returns zeros; tiled files may be compressed."""
         if self._file.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "TILED":
             return
         declared = self.height * self.width * self._file.count * self.dtype.itemsize

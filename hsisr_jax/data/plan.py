@@ -1,4 +1,4 @@
-"""What a dataset will hold: regions cut into blocks, their normalising constants, their examples.
+"""The content of a dataset: regions cut into blocks, their normalisation, their examples.
 
 Plain numpy, no TFDS: `builder` writes what this file decides.
 """
@@ -19,6 +19,7 @@ from hsisr_jax.errors import UserError
 # `train_2`, `train_3`, ... which `load` joins again.
 SPLIT_BYTES = 900 << 20
 
+CUBES = {"image": "hr", "msi": "msi"}  # a builder's feature -> its name in training
 # Features of every example beside its arrays.
 SCALARS = ("scale", "offset", "divisor", "minimum", "maximum", "floor", "gsd")
 COUNTS = ("row", "col", "index", "block", "blocks", "domain")
@@ -27,7 +28,7 @@ TEXTS = ("name", "scene", "normaliser", "crs", "sensor")
 
 @dataclass(frozen=True)
 class Storage:
-    """How pixels are stored: which bands, in which dtype, with how many bytes beside them."""
+    """The storage of pixels: bands, dtype, and further bytes per pixel."""
 
     bands: slice
     dtype: np.dtype
@@ -45,7 +46,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of one region: what becomes one example."""
+    """Rows of one region, stored as one example."""
 
     raw: RawScene
     region: Region
@@ -122,7 +123,7 @@ def constants(
     whole: Mapping[str, Statistics],
     found: Mapping[int, Statistics],
 ) -> dict[int, dict[str, float | str]]:
-    """For each region: what maps to 0 and to 1 (of the logarithm, for `log_minmax`)."""
+    """The values of each region that map to 0 and to 1 (logarithms for `log_minmax`)."""
     name, args = definition.normaliser.name, definition.normaliser.args
     domains: dict[int, Statistics] = {}
     for index, region in enumerate(definition.regions):
@@ -187,7 +188,7 @@ def summary(definition: SplitDefinition, found: Mapping[int, Statistics]) -> str
 def example(block: Block, storage: Storage) -> dict[str, Any]:
     """The record of one block."""
     raw, region = block.raw, block.region
-    values = raw.read(block.rows, region.cols)
+    values, hidden = raw.read_marked(block.rows, region.cols)
     meta = raw.meta.select(storage.bands)
     record = {
         "name": f"{raw.name}_{region.role}_{block.index}",
@@ -209,6 +210,8 @@ def example(block: Block, storage: Storage) -> dict[str, Any]:
         "domain": region.domain,
         **block.numbers,
     }
+    if raw.holes:
+        record["hidden"] = hidden[..., None].astype(np.float32)
     if raw.extras:
         beside = raw.extras(values, slice(*block.rows), slice(*region.cols))
         record |= dict(beside)
@@ -220,7 +223,7 @@ def _filled(values: np.ndarray | None, bands: int, empty: float | bool) -> np.nd
 
 
 def _moved(transform: tuple[float, ...] | None, region: Region) -> np.ndarray:
-    """The whole scene's georeferencing, for a window of it; NaN without one."""
+    """The georeferencing of a window of a scene; NaN if the scene has none."""
     if transform is None:
         return np.full(6, np.nan)
     a, b, c, d, e, f = transform

@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from hsisr_jax.data.pixel_file import PixelFile
+from hsisr_jax.errors import UserError
+
 SYMMETRIES = 8  # flips and rotations of the square
 ROUNDS = 6
 GOLDEN_RATIO = 0x9E3779B9
@@ -20,13 +23,13 @@ GOLDEN_RATIO = 0x9E3779B9
 
 @struct.dataclass
 class Patches:
-    """Scenes as one long row of pixels, and where the patches lie in it.
+    """Scenes as one sequence of pixels, and the positions of patches in it.
 
-    Scenes of any sizes mix; each patch carries the normaliser of its scene. `counts` patches of
-    each domain lie one domain after the other.
+    Scenes may differ in size; each patch has the normaliser of its scene. Patches are ordered by
+    domain; `counts` is their number in each.
     """
 
-    pixels: dict[str, jax.Array]  # name -> [p, c], stored dtype
+    pixels: dict[str, jax.Array]  # name -> [p, c], stored dtype; on disk: `PixelFile`
     start: jax.Array  # [n] index of a patch's first pixel
     width: jax.Array  # [n] pixels in a row of its scene
     domain: jax.Array  # [n]
@@ -43,24 +46,46 @@ class Patches:
 
 
 def choose(counts: tuple[int, ...], seed: int, step, batch_size: int, *, augment: bool, xp=jnp):
-    """Patch numbers and symmetries of the batch at `step`: two int32 arrays `[b]`.
+    """Indices of patches and symmetries of the batch at `step`: two int32 arrays `[b]`.
 
-    Every domain gets an equal part of the batch and its own epochs.
+    Every domain gets an equal part of the batch and its own epochs; where it does not divide, the
+    first ones get one sample more.
     """
-    share = batch_size // len(counts)
+    if batch_size < len(counts):
+        raise UserError(
+            f"a batch of {batch_size} has no sample of some of {len(counts)} domains: set "
+            f"config.batch_size to {len(counts)} or more"
+        )
     symmetries = SYMMETRIES if augment else 1
     patches, turns, first = [], [], 0
     for domain, count in enumerate(counts):
         items = count * symmetries
+        share = batch_size // len(counts) + (domain < batch_size % len(counts))
         step = xp.asarray(step, xp.int32)
-        whole, rest = step // items, step % items  # keeps `position` within 32 bits
-        within = rest * share + xp.arange(share, dtype=xp.int32)
-        epoch = whole * share + within // items
+        whole, rest = step // items, step % items
+        epochs, first_item = _product_divided(rest, share, items, xp)
+        within = first_item + xp.arange(share, dtype=xp.int32)
+        epoch = whole * share + epochs + within // items
         item = permute(within % items, items, epoch, hash_words(seed, domain), xp=xp)
         patches.append(first + item // symmetries)
         turns.append(item % symmetries)
         first += count
     return xp.concatenate(patches), xp.concatenate(turns)
+
+
+def _product_divided(x, factor: int, size: int, xp):
+    """Quotient and remainder of `x * factor / size` for `x < size`; the product itself may exceed
+    32 bits, so it is made bit by bit."""
+    quotient, rest = xp.zeros_like(x), xp.zeros_like(x)
+    for bit in f"{factor:b}":
+        quotient, rest = 2 * quotient, rest.astype(xp.uint32) * xp.uint32(2)
+        for more in (0, x.astype(xp.uint32) if bit == "1" else 0):
+            rest = rest + xp.asarray(more, xp.uint32)
+            over = rest >= xp.uint32(size)
+            rest = rest - over.astype(xp.uint32) * xp.uint32(size)
+            quotient = quotient + over.astype(xp.int32)
+        rest = rest.astype(xp.int32)
+    return quotient, rest
 
 
 def hash_words(*words: int) -> int:
@@ -128,11 +153,17 @@ def gather(patches: Patches, chosen: jax.Array) -> dict[str, jax.Array]:
 
 
 def gather_on_host(patches: Patches, chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """The same pixels, by numpy: for scenes that the device cannot hold."""
+    """The same pixels, by numpy or from disk: for scenes that the device cannot hold."""
     steps = np.arange(patches.size)
     rows = patches.start[chosen][:, None] + patches.width[chosen][:, None] * steps
     where = rows[:, :, None] + steps
-    return {name: np.asarray(pixels[where]) for name, pixels in patches.pixels.items()}
+
+    def cut(pixels):
+        if isinstance(pixels, PixelFile):
+            return pixels.runs(rows, patches.size)
+        return np.asarray(pixels[where])
+
+    return {name: cut(pixels) for name, pixels in patches.pixels.items()}
 
 
 def turn(x: jax.Array, symmetry: jax.Array) -> jax.Array:

@@ -1,8 +1,8 @@
-"""Which pixels of which scene train, validate and test a network: one definition per paper.
+"""Split definitions: the pixels for training, validation and test, one definition per paper.
 
-A definition is data: it is stored with the prepared dataset and says everything that a published
-table depends on (crop, bands, patches, strides, normalisation, what is held out). All windows are
-counted from 0 with an exclusive end, in pixels of the whole scene as published. Plain numpy: the
+A definition is data and is stored with the prepared dataset. It contains everything that a
+published table depends on (crop, bands, patches, strides, normalisation, held-out parts). Windows
+count from 0 with an exclusive end, in pixels of the whole scene as published. Plain numpy: the
 papers' scripts count from 1 and include the end, so their `107:2410` is `(106, 2410)` here.
 """
 
@@ -63,7 +63,8 @@ class Fractions:
 
     Borders and sizes are rounded down to `multiple` pixels, so that every part has a whole
     number of low-resolution pixels at the usual scales. A part that would be smaller than one
-    such step is given one step if its fraction is not zero.
+    such step is given one step if its fraction is not zero; a validation part has `scored` pixels
+    or more.
     """
 
     train: float = 0.7
@@ -71,13 +72,17 @@ class Fractions:
     test: float = 0.2
     axis: str = "cols"
     multiple: int = 8
+    scored: int = 0
 
     def __call__(self, sizes: Mapping[str, tuple[int, int]]) -> tuple[Region, ...]:
         if self.axis not in ("rows", "cols"):
             raise UserError(f"split axis '{self.axis}' is unknown; use 'rows' or 'cols'")
         parts = (self.train, self.validation, self.test)
         if min(parts) < 0 or self.train <= 0 or sum(parts) > 1 + 1e-9:
-            raise UserError(f"split fractions {parts} must be >= 0, sum to at most 1 and train")
+            raise UserError(
+                f"split fractions {parts} must be 0 or more, sum to at most 1, and include a "
+                "training part"
+            )
         return tuple(
             region for scene, size in sizes.items() for region in self._cut(scene, *size, parts)
         )
@@ -86,6 +91,7 @@ class Fractions:
         m = self.multiple
         long, across = (width, height) if self.axis == "cols" else (height, width)
         steps = [max(int(part * long / m + 0.5), 1) if part else 0 for part in parts]
+        steps[1] = max(steps[1], -(-self.scored // m)) if self.validation else 0
         while sum(steps) * m > long and max(steps) > 1:
             steps[steps.index(max(steps))] -= 1
         if sum(steps) * m > long or across < m:
@@ -123,7 +129,7 @@ class FirstScenes:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """How physical values (stored * scale + offset) become what a network sees.
+    """The rule that maps physical values (stored * scale + offset) to the network's range.
 
     `none`; `divide` by `divisor`; `max_of_scene` and `max_of_region` divide by the maximum of the
     definition's window (all bands of the file), or of each region (the bands in use); `unit` maps
@@ -175,7 +181,7 @@ class SplitDefinition:
     notes: str = ""
 
     def resolve(self, sizes: Mapping[str, tuple[int, int]]) -> "SplitDefinition":
-        """The definition with all regions in numbers, for scenes of these sizes."""
+        """The definition with all regions resolved, for scenes of these sizes."""
         regions = self.rule(sizes) if self.rule else self.regions
         missing = sorted({r.scene for r in regions} - set(sizes))
         if missing:
@@ -268,7 +274,7 @@ def region_patches(shapes: Iterable[tuple[int, int]], patch: int, stride: int) -
 
 
 def held_out(patches: np.ndarray, validation: tuple | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sets a seeded fraction (one at least) aside, both parts in their original order."""
+    """Splits off a random fraction (at least one patch); both parts keep their order."""
     if validation is None or validation[0] != "patches":
         return patches, patches[:0]
     _, fraction, seed = validation
@@ -288,7 +294,7 @@ def leaks(regions: Iterable[Region]) -> list[tuple[Region, Region]]:
 def tile_origins(height: int, width: int, tile: int = 128, threshold: float = 0.5) -> np.ndarray:
     """A-SNLSR's grid of tiles [n, 2]: the last row and column are pulled back inside.
 
-    A tile is left out when earlier tiles cover a share of `threshold` of it or more.
+    A tile is left out if earlier tiles cover a fraction of `threshold` of it or more.
     """
     if tile > min(height, width):
         raise UserError(f"a scene of {height}x{width} is smaller than one tile of {tile}")
@@ -302,3 +308,19 @@ def tile_origins(height: int, width: int, tile: int = 128, threshold: float = 0.
                 kept.append((top, left))
                 part[...] = True
     return np.array(kept)
+
+
+def largest_rectangle(valid: np.ndarray) -> tuple[int, int, int, int]:
+    """Row, column, height and width of the largest rectangle of true values."""
+    best, run = (0, 0, 0, 0), np.zeros(valid.shape[1], int)
+    for bottom, line in enumerate(valid):
+        run = np.where(line, run + 1, 0)  # how far up each column is valid
+        stack: list[tuple[int, int]] = []  # first column, height: rising
+        for col, height in enumerate([*run.tolist(), 0]):
+            first = col
+            while stack and stack[-1][1] >= height:
+                first, tall = stack.pop()
+                if tall * (col - first) > best[2] * best[3]:
+                    best = bottom + 1 - tall, first, tall, col - first
+            stack.append((first, height))
+    return best

@@ -119,7 +119,7 @@ def blur_decimate(cube: np.ndarray, psf: np.ndarray, factors: tuple[int, ...]) -
 def beside(
     cube: np.ndarray, wavelengths: np.ndarray, domain: SpectralDomain, psf: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What the tile files hold beside the cube, float32."""
+    """The arrays that the tile files hold beside the cube, float32."""
     lr, half = blur_decimate(cube, psf, (4, 2))
     arrays = {
         "lr": lr,
@@ -209,7 +209,7 @@ def _strings(names: Any, path: Path) -> tuple[str, ...]:
 
 
 class _Array:
-    """Stands for numpy's array while a pickle is read: nothing is allocated by what it says."""
+    """A placeholder for numpy's array while a pickle is read; allocates nothing by its header."""
 
     items: list | None = None
 
@@ -219,7 +219,7 @@ class _Array:
 
 
 class _Dtype:
-    """Stands for numpy's dtype: its code, such as `O8` or `U12`."""
+    """A placeholder for numpy's dtype: its code, such as `O8` or `U12`."""
 
     def __init__(self, code: str, *_: Any):
         self.code = str(code)
@@ -236,7 +236,7 @@ def _fixed(dtype: _Dtype, shape: tuple, data: bytes) -> list:
     return np.frombuffer(data, f"{dtype.order}{dtype.code}").tolist()
 
 
-# The pure-Python unpickler: the C one allocates whatever a memo index says.
+# The pure-Python unpickler: the C one allocates memory by any memo index.
 class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
     def find_class(self, module: str, name: str) -> Any:
         numpy_core = module in ("numpy.core.multiarray", "numpy._core.multiarray")

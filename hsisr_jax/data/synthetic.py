@@ -3,8 +3,8 @@
 `reflectance(pixel, band) = light * brightness * sum_m abundance_m * endmember_m(band) + noise`.
 Borders are sharp (drawn twice as finely and averaged, so border pixels are mixed), roads are thin,
 texture has many scales, light falls off across the scene, and the noise depends on the band. The
-geometry depends on the seed and the size alone: the same seed with other wavelengths shows the same
-ground in another spectral range. Plain numpy.
+geometry depends only on seed and size: the same seed with other wavelengths shows the same area in
+another spectral range. Plain numpy.
 """
 
 import numpy as np

@@ -46,8 +46,22 @@ def definition(split: SplitDefinition) -> tuple[SplitDefinition, tuple[int, int]
     return small, SIZE
 
 
+def in_domains(split: SplitDefinition) -> SplitDefinition:
+    """A twin's definition for two domains: both train, the target is validated and tested."""
+    target = [replace(region, scene="target", domain=1) for region in split.regions]
+    return replace(split, regions=(*split.role("train"), *target))
+
+
 def scenes(config: Any) -> Iterator[RawScene]:
-    """The one synthetic scene of a smoke config."""
+    """The synthetic scene of a smoke config; of one with domains, also with its bands turned."""
+    scene = _scene(config)
+    yield scene
+    if config.options.get("domains"):
+        turned = np.ascontiguousarray(scene.cube.read(slice(None), slice(None))[..., ::-1])
+        yield replace(scene, name="target", cube=ArrayCube(turned), domain=1)
+
+
+def _scene(config: Any) -> RawScene:
     height, width, bands = config.shape
     first, last = config.wavelengths or (400.0, 2500.0)
     wavelengths = np.linspace(first, last, bands)
@@ -59,4 +73,4 @@ def scenes(config: Any) -> Iterator[RawScene]:
         if dtype.kind == "i":
             cube -= 20  # a dark offset, so that negative values occur as in HYDICE's
     meta = SceneMeta(wavelengths=wavelengths, sensor="synthetic")
-    yield RawScene("synthetic", ArrayCube(cube.astype(dtype)), meta, negative="keep")
+    return RawScene("synthetic", ArrayCube(cube.astype(dtype)), meta, negative="keep")

@@ -1,7 +1,7 @@
 """Scene files in and out: one reader and one writer for every format, chosen by ending and content.
 
 ENVI (`.hdr` with `.img .bsq .bil .bip .dat .raw`), GeoTIFF, MATLAB v5 and v7.3, HDF5 and NetCDF-4,
-npy and npz. No JAX here.
+npy and npz, Zarr folders and URLs. No JAX here.
 """
 
 from importlib import import_module
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.places import is_url, is_zarr
+from hsisr_jax.formats.products import folder
 from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, readable, writable
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "open_scene",
     "read_scene",
     "write_scene",
+    "written_as",
+    "written_files",
 ]
 
 ENDINGS = {
@@ -30,6 +34,7 @@ ENDINGS = {
     "matlab": ("mat",),
     "hdf5": ("h5", "hdf5", "he5", "hdf", "nc", "nc4"),
     "arrays": ("npy", "npz"),
+    "zarr": ("zarr",),
 }
 NAMES = {
     "envi": "an ENVI cube",
@@ -37,6 +42,7 @@ NAMES = {
     "matlab": "a MATLAB file",
     "hdf5": "an HDF5 file",
     "arrays": "a numpy array",
+    "zarr": "a Zarr store",
 }
 MAGIC = (
     (b"ENVI", "envi"),
@@ -52,14 +58,32 @@ MAGIC = (
 
 
 def open_scene(path: str | Path, *, variable: str | None = None) -> SceneReader:
-    """Open a scene file; `variable` names the cube where a file holds several arrays."""
-    path = Path(path)
+    """Open a scene file, a Zarr folder or URL, a product's folder or metadata file; `variable`
+    names the cube where a file holds several arrays."""
     with readable(path, "a scene"):
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; give a scene file")
-        kind = _kind(path)
+        if is_url(path) or is_zarr(Path(path)):
+            kind = "zarr"
+        elif Path(path).is_dir() and (bands := folder.hyperion(Path(path))):
+            return bands
+        else:
+            path = folder.image_of(Path(path))
+            kind = _kind(path)
     with readable(path, NAMES[kind]):
-        return _module(kind).open_scene(path, variable=variable)
+        reader = _pixels(Path(path), variable) if kind == "matlab" else None
+        reader = reader or _module(kind).open_scene(path, variable=variable)
+        try:
+            reader.meta.check_units(path)
+        except UserError:
+            reader.close()
+            raise
+        return reader
+
+
+def _pixels(path: Path, variable: str | None) -> SceneReader | None:
+    """A MATLAB matrix of one column a pixel, where the file is one of unmixing."""
+    from hsisr_jax.formats.pixels import open_pixels
+
+    return open_pixels(path, variables=(variable,) if variable else ("Y", "V"))
 
 
 def read_scene(path: str | Path, **options: Any) -> tuple[np.ndarray, SceneMeta]:
@@ -82,10 +106,11 @@ def create_scene(
     """Start a scene file, to be written in blocks; its ending chooses the format.
 
     Options: `interleave` ("bsq", "bil", "bip": ENVI), `variable` (MATLAB, HDF5, npz), `version`
-    ("auto", "5", "7.3": MATLAB).
+    ("auto", "5", "7.3": MATLAB), `zarr_format` (3 or 2), `compress` ("deflate", "zstd", "lzw": a
+    GeoTIFF becomes a compressed, cloud-optimised one when it is finished).
     """
+    kind = written_as(path)
     path = Path(path)
-    kind = _written_as(path)
     if min(height, width, bands) < 1:
         raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
     meta = (meta or SceneMeta()).check(bands, path)
@@ -113,23 +138,34 @@ def write_scene(
         out.write(0, 0, array)
 
 
-def check_target(path: str | Path, source: SceneReader | None = None) -> None:
-    """Refuse a name that nothing can be written under, or that would cost another scene its files:
-    those of `source`, or the header of other data."""
+def check_target(
+    path: str | Path, source: SceneReader | None = None, dtype: Any = np.float32
+) -> None:
+    """Refuse a name that nothing can be written under, a type that its format does not hold, or
+    what would cost another scene its files: those of `source`, or the header of other data. The
+    folder of a good one is made."""
+    kind = written_as(path)
+    _module(kind).check_dtype(Path(path), np.dtype(dtype))
     path = Path(path)
-    kind = _written_as(path)
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
+    if path.is_dir() and kind != "zarr":
         raise UserError(f"{path}: is a folder; give a file in it")
-    written = _module(kind).written_files(path) if kind == "envi" else (path,)
+    written = written_files(path)
     held = {file.resolve() for file in source.files} if source else set()
-    lost = [file.name for file in written if file.resolve() in held]
+    lost = [file.name for file in written if {file.resolve(), *file.resolve().parents} & held]
     if lost:
         lost_files = " and ".join(lost)
         raise UserError(f"{path} would overwrite {lost_files} of the input: choose another name")
-    if kind == "envi":
+    if kind in ("envi", "zarr"):
         _module(kind).check_free(path)
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def written_files(path: str | Path) -> tuple[Path, ...]:
+    """What `create_scene` makes of a name: for ENVI the data and the header, else the file."""
+    kind = written_as(path)
+    path = Path(path)
+    return _module("envi").written_files(path) if kind == "envi" else (path,)
 
 
 def _module(kind: str) -> Any:
@@ -137,9 +173,14 @@ def _module(kind: str) -> Any:
     return import_module(f"hsisr_jax.formats.{kind}")
 
 
-def _written_as(path: Path) -> str:
+def written_as(path: str | Path) -> str:
     """The format that an ending asks for."""
-    kind = _ending(path)
+    if is_url(path):
+        raise UserError(
+            f"{path}: scenes are written as files; write a .zarr folder and copy it to the URL, or "
+            "use hsisr_jax.xarray.sharpen(...).to_zarr(URL)"
+        )
+    kind = _ending(Path(path))
     if kind is None:
         known = " ".join(f".{ending}" for endings in ENDINGS.values() for ending in endings)
         raise UserError(f"{path}: unknown ending; a scene is written as one of {known}")

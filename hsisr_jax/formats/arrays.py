@@ -75,7 +75,9 @@ def _open_npy(path: Path) -> SceneReader:
     if beside.is_file() and beside.stat().st_size <= MAX_SIDECAR:
         text = beside.read_text("utf-8", "replace")
     meta = meta_from(text, None, layout.bands)
-    return RawReader(path, layout, meta, kind="an npy array", data=path)
+    reader = RawReader(path, layout, meta, kind="an npy array", data=path)
+    reader.sidecars = (beside,) if text is not None else ()
+    return reader
 
 
 def _sidecar(path: Path) -> Path:
@@ -159,6 +161,12 @@ def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
     return info.header_offset + LOCAL.size + fields[-2] + fields[-1]
 
 
+def check_dtype(path: Path, dtype: np.dtype) -> None:
+    """Refuse a type that the format does not hold."""
+    if dtype.kind not in NUMERIC:
+        raise UserError(f"{path}: {dtype} is not written; choose a float or an integer dtype")
+
+
 def create_scene(
     path: Path,
     *,
@@ -169,8 +177,7 @@ def create_scene(
     variable: str = CUBE,
 ) -> RawWriter:
     """Begin an npy with its JSON beside it, or an npz."""
-    if dtype.kind not in NUMERIC:
-        raise UserError(f"{path}: {dtype} is not written; choose a float or an integer dtype")
+    check_dtype(path, dtype)
     if not variable or set(variable) & set("/\\\0") or variable in (META, "wavelengths", "fwhm"):
         raise UserError(f"{path}: {variable!r} cannot name the cube")
     dtype = dtype.newbyteorder("<")

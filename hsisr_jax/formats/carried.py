@@ -1,4 +1,4 @@
-"""Header fields that are carried along: those that a finer grid or other bands change.
+"""Header fields that are carried along, adapted to a finer grid or to chosen bands.
 
 Lists are as in an ENVI header, in braces; its pixels count from 1 at the first one's outer corner.
 """
@@ -80,7 +80,7 @@ def _number(value: float) -> str:
 
 
 def of_bands(extra: Mapping[str, str], chosen: Sequence[int] | None, count: int) -> dict[str, str]:
-    """Fields of the chosen ones of `count` bands; None: of bands that were none of those."""
+    """Fields of the `chosen` of `count` bands; None: the bands are new, per-band fields go."""
     result = {}
     for key, value in extra.items():
         name, entries = " ".join(key.lower().split()), items(value)

@@ -13,7 +13,19 @@ from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader
 
 INTERLEAVES = ("bsq", "bil", "bip")
-DATA_ENDINGS = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rad", ".rfl")
+DATA_ENDINGS = (
+    "",
+    ".img",
+    ".dat",
+    ".bsq",
+    ".bil",
+    ".bip",
+    ".raw",
+    ".bin",
+    ".rad",
+    ".rfl",
+    ".hyspex",
+)
 
 
 def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
@@ -48,11 +60,13 @@ def _layout(path: Path, header: dict[str, str]) -> RawLayout:
     if code not in envi_header.TYPES:
         known = ", ".join(f"{key} ({value})" for key, value in envi_header.TYPES.items())
         raise UserError(f"{path}: 'data type' is {code}; known: {known}")
-    order = ">" if integer(path, header, "byte order", 0) else "<"
+    order = integer(path, header, "byte order", 0)
+    if order not in (0, 1):
+        raise UserError(f"{path}: 'byte order' is {order}; it is 0 (little) or 1 (big-endian)")
     height, width, bands = (integer(path, header, key) for key in ("lines", "samples", "bands"))
     if min(height, width, bands) < 1:
         raise UserError(f"{path}: lines, samples and bands are {height}, {width}, {bands}")
-    dtype = np.dtype(order + envi_header.TYPES[code])
+    dtype = np.dtype("<>"[order] + envi_header.TYPES[code])
     offset = integer(path, header, "header offset", 0)
     return RawLayout(height, width, bands, dtype, ORDERS[interleave], offset)
 
@@ -107,6 +121,17 @@ def check_free(path: Path) -> None:
         )
 
 
+def check_dtype(path: Path, dtype: np.dtype) -> None:
+    """Refuse a type that the format does not hold."""
+    if dtype.newbyteorder("=") not in _codes():
+        names = " ".join(str(known) for known in _codes())
+        raise UserError(f"{path}: ENVI has no {dtype.newbyteorder('=')}; choose one of {names}")
+
+
+def _codes() -> dict[np.dtype, int]:
+    return {np.dtype(name): code for code, name in envi_header.TYPES.items()}
+
+
 def create_scene(
     path: Path,
     *,
@@ -125,11 +150,9 @@ def create_scene(
     if implied not in (None, interleave):
         raise UserError(f"{path}: interleave {interleave!r} contradicts the file's ending")
     data, header = written_files(path)
-    codes = {np.dtype(name): code for code, name in envi_header.TYPES.items()}
+    check_dtype(path, dtype)
+    codes = _codes()
     dtype = dtype.newbyteorder("<")
-    if dtype.newbyteorder("=") not in codes:
-        names = " ".join(str(known) for known in codes)
-        raise UserError(f"{path}: ENVI has no {dtype.newbyteorder('=')}; choose one of {names}")
     layout = RawLayout(*shape, dtype, ORDERS[interleave])
     first: dict[str, object] = {
         "samples": shape[1],

@@ -88,7 +88,8 @@ def parse(path: Path) -> dict[str, str]:
     if not text.lstrip().startswith("ENVI"):
         raise UserError(f"{path}: not an ENVI header: its first line must be ENVI")
     found: dict[str, str] = {}
-    lines = iter(text.splitlines())
+    # At line feeds only: a form feed or a separator of Unicode inside a text begins no field.
+    lines = iter(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     for line in lines:
         key, equals, value = line.partition("=")
         if not equals or line.lstrip().startswith(";"):
@@ -161,6 +162,8 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
     bbl = numbers(path, header, "bbl", bands)
     gain, shift = (numbers(path, header, key, bands) for key in GAINS)
     factor = number(path, header, "reflectance scale factor", None)
+    if factor == 0:
+        raise UserError(f"{path}: 'reflectance scale factor' is 0; correct it or remove it")
     scale = 1 / factor if factor else 1.0
     extra = {key: value for key, value in header.items() if key not in OURS}
     each = gains(header, bands)

@@ -6,18 +6,19 @@ driver may open a file, so that no file can point GDAL at another one.
 """
 
 import math
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import carried, geotiff_meta
+from hsisr_jax.formats import carried, enmap, geotiff_meta
 from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
@@ -30,8 +31,11 @@ from hsisr_jax.formats.scene import (
 )
 
 BLOCK = 256
-# A mask in a file beside it would be opened by any driver of GDAL.
+OVERVIEW = 512  # pixels: a picture no larger needs no smaller copy of itself
+COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
+# A file beside it would be opened by any driver of GDAL.
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+MAX_PAGES = 2048  # the finest sensors have some 700 bands
 SPARE = 1 << 22  # bytes of a tile that may be larger than its file: the last is cut
 
 
@@ -70,6 +74,24 @@ def _masked(path: Path) -> bool:
     return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
+def check_pages(path: Path) -> None:
+    """Refuse more pages than a cube has bands: GDAL goes through all of them for each."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        big = int.from_bytes(head[2:4], order) == 43
+        count, entry, pointer = (8, 20, 8) if big else (2, 12, 4)
+        place, pages = int.from_bytes(head[8:16] if big else head[4:8], order), 0
+        while place:
+            pages += 1
+            if pages > MAX_PAGES:
+                raise UserError(f"{path}: it has more than {MAX_PAGES} pages; save it as bands")
+            file.seek(place)
+            entries = int.from_bytes(file.read(count), order)
+            file.seek(place + count + entries * entry)
+            place = int.from_bytes(file.read(pointer), order)
+
+
 def _page_number(name: str) -> int:
     """`GTIFF_DIR:12:file.tif` -> 12."""
     return int(name.split(":")[1])
@@ -82,6 +104,7 @@ class GeoTiffReader(SceneReader):
 
     def __init__(self, path: Path):
         self.path = path
+        check_pages(path)
         with _opened(path) as first:
             pages = [name for name in first.subdatasets if name.startswith("GTIFF_DIR:")]
             self.height, self.width = first.height, first.width
@@ -89,12 +112,33 @@ class GeoTiffReader(SceneReader):
             self.dtype = np.dtype(first.dtypes[0])
             self.bands = first.count
             self.meta = geotiff_meta.meta_of(path, first)
+            beside = {Path(file) for file in first.files} | geotiff_meta.beside(path)
+            self.sidecars = tuple(sorted(file for file in beside - {path} if file.is_file()))
         self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
         self.bands = len(self.pages) or self.bands
         self.meta = geotiff_meta.completed(path, self.meta, self.bands)
         self.masked = not self.pages and _masked(path)
-        if self.masked and self.meta.nodata is None:
+        self.mask = None if self.masked else self._beside()
+        if (self.masked or self.mask) and self.meta.nodata is None:
             self.meta = replace(self.meta, nodata=no_data_of(self.dtype))
+
+    def _beside(self) -> Path | None:
+        """The mask that GDAL keeps in a TIFF beside; one that cannot be used is told."""
+        mask = self.path.with_name(f"{self.path.name}.msk")
+        if not mask.is_file():
+            return None
+        try:
+            with _opened(mask, **ALONE) as dataset:
+                shape = dataset.height, dataset.width
+                fits = shape == (self.height, self.width) and dataset.dtypes[0] == "uint8"
+                check_size(mask, math.prod(shape), mask.stat().st_size, packed=True)
+        except Exception:  # no TIFF: whatever it is, GDAL's other drivers are kept from it
+            fits = False
+        if fits:
+            self.sidecars = tuple(sorted({*self.sidecars, mask}))
+            return mask
+        self.notes = (f"its mask {mask.name} cannot be read, and hides nothing",)
+        return None
 
     def _check(self, dataset: Any, pages: int) -> None:
         """Refuse what declares more than the file can hold, before anything is allocated."""
@@ -139,23 +183,41 @@ class GeoTiffReader(SceneReader):
         for band, name in enumerate(self.pages):
             with _opened(name) as page:
                 page.read(1, window=part, out=cube[band])
+        if self.mask:
+            with _opened(self.mask, **ALONE) as dataset:
+                cube[:, dataset.read(1, window=part) == 0] = self.meta.nodata
         return np.ascontiguousarray(cube.transpose(1, 2, 0))
 
 
-def open_scene(path: Path, *, variable: str | None = None) -> GeoTiffReader:
-    """Open a TIFF or BigTIFF."""
-    return GeoTiffReader(path)
+def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
+    """Open a TIFF or BigTIFF; a product's gains of each band are applied."""
+    reader = GeoTiffReader(path)
+    if not enmap.is_image(path):
+        return reader
+    from hsisr_jax.formats.products.base import GainReader, unused
+
+    reader.notes += unused(enmap.quality_layers(path))
+    return GainReader(reader) if carried.gains(reader.meta.extra, reader.bands) else reader
 
 
 class GeoTiffWriter(SceneWriter):
-    """A tiled, uncompressed, band-interleaved TIFF; BigTIFF where it must be.
+    """A tiled, band-interleaved TIFF; BigTIFF where it must be. With `compress` it becomes a
+    cloud-optimised one when it is finished: until then tiles are written in place.
 
     `sync` closes and opens the file: only then are the places of new tiles in its directory. The
     first time GDAL fills the tiles that were not written yet.
     """
 
-    def __init__(self, path: Path, shape: tuple, dtype: np.dtype, meta: SceneMeta, resume: bool):
-        self.path, self.dtype = path, dtype
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple,
+        dtype: np.dtype,
+        meta: SceneMeta,
+        resume: bool,
+        compress: str = "none",
+    ):
+        self.path, self.dtype, self.compress = path, dtype, compress
         self.height, self.width, self.bands = shape
         self.files = Staged(path)
         self.dataset: Any = None
@@ -201,6 +263,8 @@ class GeoTiffWriter(SceneWriter):
 
     def _finish(self) -> None:
         self._close()
+        if self.compress != "none":
+            optimise(partial(self.path), self.compress, self.dtype)
         self.files.commit()
 
     def _abort(self) -> None:
@@ -210,6 +274,35 @@ class GeoTiffWriter(SceneWriter):
         except UserError:
             pass  # it is thrown away in any case
         self.files.remove()
+
+
+def optimise(path: Path, compress: str, dtype: np.dtype) -> None:
+    """Replaces a TIFF by a cloud-optimised one: overviews, compression, its directories first.
+
+    GDAL's own COG driver would interleave the bands by pixel, and showing one band of hundreds
+    would read all of them; copying a TIFF with its overviews gives the same order of the file.
+    """
+    from rasterio.enums import Resampling
+    from rasterio.shutil import copy
+
+    beside = path.with_name(f"{path.name}.cog")
+    try:
+        with _settings(), _open(path, "r+") as dataset:
+            side, factors = max(dataset.height, dataset.width), list[int]()
+            while side > OVERVIEW:
+                factors.append(2 ** (len(factors) + 1))
+                side = -(-side // 2)
+            if factors:
+                method = Resampling.average if dtype.kind == "f" else Resampling.nearest
+                dataset.build_overviews(factors, method)
+        predictor = {"f": 3, "i": 2, "u": 2}.get(dtype.kind, 1)
+        with _settings():
+            copy(path, beside, driver="GTiff", COPY_SRC_OVERVIEWS="YES", TILED="YES",
+                 BLOCKXSIZE=BLOCK, BLOCKYSIZE=BLOCK, COMPRESS=compress.upper(),
+                 PREDICTOR=predictor, INTERLEAVE="BAND", BIGTIFF="IF_SAFER")  # fmt: skip
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
@@ -229,13 +322,26 @@ def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
     return profile | ({"crs": crs} if crs else {})
 
 
-def create_scene(
-    path: Path, *, shape: tuple[int, int, int], dtype: np.dtype, meta: SceneMeta, resume: bool
-) -> GeoTiffWriter:
-    """Begin a GeoTIFF."""
+def check_dtype(path: Path, dtype: np.dtype) -> None:
+    """Refuse a type that the format does not hold."""
     if dtype.kind not in NUMERIC or dtype.name in ("float16", "longdouble"):
         raise UserError(f"{path}: a GeoTIFF cannot hold {dtype}; choose float32 or uint16")
+
+
+def create_scene(
+    path: Path,
+    *,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    meta: SceneMeta,
+    resume: bool,
+    compress: str = "none",
+) -> GeoTiffWriter:
+    """Begin a GeoTIFF."""
+    if compress not in COMPRESSIONS:
+        raise UserError(f"{path}: compress={compress!r} is not one of {', '.join(COMPRESSIONS)}")
+    check_dtype(path, dtype)
     needed, free = math.prod(shape) * dtype.itemsize, shutil.disk_usage(path.parent).free
     if needed > free and not resume:
         raise UserError(f"{path}: needs {needed} bytes and the disk has {free}; free some space")
-    return GeoTiffWriter(path, shape, dtype.newbyteorder("="), meta, resume)
+    return GeoTiffWriter(path, shape, dtype.newbyteorder("="), meta, resume, compress)

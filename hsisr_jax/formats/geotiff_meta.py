@@ -10,7 +10,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import carried, enmap, envi_header
-from hsisr_jax.formats.scene import SceneMeta
+from hsisr_jax.formats.scene import SceneMeta, nanometres_of_one
 
 IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
 # Dataset-level tags of TIFF itself, or that GDAL makes; the rest is carried along.
@@ -36,7 +36,10 @@ def meta_of(path: Path, dataset: Any) -> SceneMeta:
         for key, value in tags.items()
         if not key.startswith(GDALS) and key.lower() not in known
     }
-    scales, offsets = set(dataset.scales), set(dataset.offsets)
+    scales, offsets = (
+        set(np.unique(values).tolist())
+        for values in (dataset.scales, dataset.offsets)  # one NaN
+    )
     if len(scales) > 1 or len(offsets) > 1:
         both = (carried.listed(values) for values in (dataset.scales, dataset.offsets))
         extra |= dict(zip(carried.GAINS, both))
@@ -66,9 +69,11 @@ def meta_of(path: Path, dataset: Any) -> SceneMeta:
 
 def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) -> tuple:
     """Wavelengths and widths in nm, from tags, from GDAL's IMAGERY domain, or from band names."""
-    centres, widths = [], []
+    centres, widths, unsaid = [], [], False
     for tags, optics, name in zip(each, imagery, names):
-        unit = envi_header.NANOMETRES.get(tags.get("wavelength_units", "nm").lower())
+        said = tags.get("wavelength_units", "unknown").lower()
+        unit = 1.0 if said == "unknown" else envi_header.NANOMETRES.get(said)
+        unsaid = unsaid or (said == "unknown" and "wavelength" in tags)
         in_name = IN_NAME.search(name)
         if "wavelength" in tags and unit:
             centres.append(float(tags["wavelength"]) * unit)
@@ -81,11 +86,15 @@ def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) 
             widths.append(math.nan)
         else:
             return None, None
+    if unsaid and centres:
+        factor = nanometres_of_one(centres)
+        centres, widths = ([value * factor for value in values] for values in (centres, widths))
     return centres, None if np.isnan(widths).any() else widths
 
 
 def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
-    """Wavelengths from EnMAP's XML or from an ENVI header (Houston 2013) beside the TIFF."""
+    """Wavelengths from EnMAP's XML or from an ENVI header beside the TIFF (Houston 2013); where the
+    header says that it describes a TIFF (HySU), the scale, no-data value and bad bands as well."""
     if len(meta.band_names) not in (0, bands):  # the first page's alone
         meta = replace(meta, band_names=())
     if meta.bad_bands is not None and len(meta.bad_bands) != bands:
@@ -99,10 +108,26 @@ def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
     if meta.wavelengths is not None or not header_path.is_file():
         return meta
     try:
-        found = envi_header.meta_of(header_path, envi_header.parse(header_path), bands)
+        fields = envi_header.parse(header_path)
+        found = envi_header.meta_of(header_path, fields, bands)
     except UserError:  # some other header that happens to have this name
         return meta
-    return replace(meta, wavelengths=found.wavelengths, fwhm=found.fwhm)
+    units: dict[str, Any] = {}
+    if enmap.is_image(path):  # DESIS: its header says more than its XML
+        gains = {key: found.extra[key] for key in carried.GAINS if key in found.extra}
+        units = {"scale": found.scale, "offset": found.offset, "extra": dict(meta.extra) | gains}
+    elif fields.get("file type", "").upper() == "TIFF":  # of the TIFF itself, not of a copy
+        if (meta.scale, meta.offset) == (1, 0):
+            units = {"scale": found.scale, "offset": found.offset}
+        units["bad_bands"] = found.bad_bands if meta.bad_bands is None else meta.bad_bands
+        units["nodata"] = found.nodata if meta.nodata is None else meta.nodata
+    return replace(meta, wavelengths=found.wavelengths, fwhm=found.fwhm, **units)
+
+
+def beside(path: Path) -> set[Path]:
+    """The files beside a TIFF in which `completed` looks."""
+    found = {enmap.beside(path), path.with_suffix(".hdr")}
+    return {file for file in found if file is not None and file.is_file()}
 
 
 def system(wkt: str) -> Any:

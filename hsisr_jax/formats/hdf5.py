@@ -14,20 +14,16 @@ import h5py
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import hdf5_meta
+from hsisr_jax.formats import hdf5_cf, hdf5_meta
 from hsisr_jax.formats.hdf5_meta import attribute
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter, Staged, partial, stale
 from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, check_size
-from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape
+from hsisr_jax.formats.variables import CUBE, META, SPECTRAL, choose, cube_shape
 
 KIND = "an HDF5 file"
 CACHE = 32 << 20  # bytes of decompressed chunks that h5py keeps
 MAX_OBJECTS = 10_000
 ORDER_OF_AXIS = ("bhw", "hbw", "hwb")
-SPECTRAL = (
-    *("band", "bands", "wavelength", "wavelengths", "lambda", "wl", "channel", "channels"),
-    *("spectral", "spectral_band", "number_of_bands"),
-)
 
 
 def open_scene(path: Path, *, variable: str | None = None, matlab: bool = False) -> SceneReader:
@@ -37,12 +33,25 @@ def open_scene(path: Path, *, variable: str | None = None, matlab: bool = False)
     file = h5py.File(path, "r", rdcc_nbytes=CACHE)
     try:
         found = dict(_datasets(file))
+        product = None if matlab else _product(path, file, found, variable)
+        if product is not None:
+            return product
         shapes = {name: data.shape for name, data in found.items() if data.ndim > 0}
         name = choose(path, shapes, _full_name(variable, shapes))
         return _reader(path, file, found, name, matlab)
     except BaseException:
         file.close()
         raise
+
+
+def _product(path: Path, file: h5py.File, found: dict, variable: str | None) -> SceneReader | None:
+    """A sensor's product, where the file is one that is known."""
+    from hsisr_jax.formats.products import emit, prisma
+
+    for product in (prisma, emit):
+        if product.recognised(file, found):
+            return product.open_scene(path, file, found, variable)
+    return None
 
 
 def _classic(path: Path) -> bool:
@@ -106,13 +115,15 @@ def _reader(path: Path, file: h5py.File, found: dict, name: str, matlab: bool) -
     full = (1, *data.shape) if data.ndim == 2 and matlab else data.shape
     full = (*full, 1) if len(full) == 2 else full
     shape = cube_shape(path, name, [full[axes.index(axis)] for axis in "hwb"])
-    meta = hdf5_meta.read(file, data, found, shape[2], spectra)
+    cf = hdf5_cf.conventions(path, lambda key: attribute(data, key), data.dtype)
+    meta = hdf5_meta.read(file, data, found, shape[2], spectra, cf)
     stored_as_numpy = data.id.get_type().equal(h5py.h5t.py_create(data.dtype, logical=True))
-    if not filtered and data.id.get_offset() is not None and stored_as_numpy:
-        layout = RawLayout(*shape, data.dtype, axes, data.id.get_offset())
+    in_place = not filtered and data.id.get_offset() is not None and stored_as_numpy
+    if in_place and cf.plain:
+        layout = RawLayout(*shape, cf.dtype, axes, data.id.get_offset())
         file.close()
         return RawReader(path, layout, meta, kind=KIND, data=path)
-    return Hdf5Reader(path, file, data, shape, axes, meta)
+    return Hdf5Reader(path, file, data, shape, axes, meta, cf)
 
 
 def _axes(data: h5py.Dataset, spectra: list[np.ndarray]) -> str:
@@ -132,15 +143,24 @@ class Hdf5Reader(SceneReader):
 
     kind = KIND
 
-    def __init__(self, path: Path, file: h5py.File, data: Any, shape: tuple, axes: str, meta: Any):
+    def __init__(
+        self,
+        path: Path,
+        file: h5py.File,
+        data: Any,
+        shape: tuple,
+        axes: str,
+        meta: SceneMeta,
+        cf: hdf5_cf.Conventions,
+    ):
         self.path, self.file, self.data, self.axes, self.meta = path, file, data, axes, meta
         self.height, self.width, self.bands = shape
-        self.dtype = data.dtype.newbyteorder("=")
+        self.cf, self.dtype = cf, cf.dtype.newbyteorder("=")
 
     def _read(self, rows: slice, cols: slice) -> np.ndarray:
         parts = {"h": rows, "w": cols, "b": slice(None)}
         axes = self.axes.replace("b", "") if self.data.ndim == 2 else self.axes
-        cube = self.data[tuple(parts[axis] for axis in axes)]
+        cube = self.cf.apply(self.data[tuple(parts[axis] for axis in axes)])
         if self.data.ndim == 2:
             cube = np.expand_dims(cube, self.axes.index("b"))
         cube = cube.transpose([self.axes.index(axis) for axis in "hwb"])
@@ -149,6 +169,12 @@ class Hdf5Reader(SceneReader):
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+
+def check_dtype(path: Path, dtype: np.dtype) -> None:
+    """Refuse a type that the format does not hold."""
+    if dtype.kind not in NUMERIC[:3]:
+        raise UserError(f"{path}: {dtype} is not written to HDF5; choose float32 or an integer")
 
 
 def create_scene(
@@ -162,8 +188,7 @@ def create_scene(
     matlab: bool = False,
 ) -> RawWriter:
     """Begin a file with one cube: `(y, x, wavelength)`, or as NetCDF or MATLAB v7.3 want it."""
-    if dtype.kind not in NUMERIC[:3]:
-        raise UserError(f"{path}: {dtype} is not written to HDF5; choose float32 or an integer")
+    check_dtype(path, dtype)
     if not variable or "/" in variable or variable in (META, "x", "y", "band", "wavelength", "crs"):
         raise UserError(f"{path}: {variable!r} cannot name the cube")
     dtype = dtype.newbyteorder("<")

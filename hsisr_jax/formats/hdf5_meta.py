@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.hdf5_heap import check_heaps
 from hsisr_jax.formats.matlab5 import CLASSES
 from hsisr_jax.formats.scene import SceneMeta
@@ -23,7 +24,7 @@ from hsisr_jax.formats.variables import (
 
 MAX_VALUES = 1 << 20  # of an attribute or a list of bands
 CLASS_NAMES = {"f8": "double", "f4": "single"}
-PRISMA = (("VNIR", "List_Cw_Vnir", "List_Fwhm_Vnir"), ("SWIR", "List_Cw_Swir", "List_Fwhm_Swir"))
+PRISMA = (("VNIR", "List_Cw_Vnir"), ("SWIR", "List_Cw_Swir"))  # of one of its cubes alone
 
 
 def attribute(owner: Any, *names: str) -> Any:
@@ -48,6 +49,18 @@ def attribute(owner: Any, *names: str) -> Any:
             return value.decode("utf-8", "replace")
         return value if text or np.ndim(value) else np.asarray(value).item()
     return None
+
+
+def inside(group: h5py.Group, name: str) -> Any:
+    """What a path leads to by hard links alone; None where any part of it may leave the file."""
+    item: Any = group
+    for part in name.split("/"):
+        if not isinstance(item, h5py.Group) or part in ("", "."):
+            return None
+        if not isinstance(item.get(part, getlink=True), h5py.HardLink):
+            return None
+        item = item[part]
+    return item
 
 
 def _word(owner: Any, *names: str) -> str:
@@ -83,7 +96,7 @@ def wavelength_lists(file: h5py.File, data: h5py.Dataset, found: Mapping) -> lis
         if values is not None and not isinstance(values, str):
             values = np.asarray(values)
             lists.append(as_wavelengths(values, values.size, unit))
-    for mark, centres, _ in PRISMA:
+    for mark, centres in PRISMA:
         if mark in data.name.upper():
             values = attribute(file, centres)
             if isinstance(values, np.ndarray):
@@ -107,7 +120,7 @@ def _unit_of(found: Mapping) -> Any:
 
 def own_text(file: h5py.File) -> str | None:
     """Our metadata: a text, or MATLAB's row of UTF-16 codes."""
-    item = file.get(META) if isinstance(file.get(META, getlink=True), h5py.HardLink) else None
+    item = inside(file, META)
     if not isinstance(item, h5py.Dataset) or item.size > MAX_VALUES:
         return None
     text = h5py.check_string_dtype(item.dtype)
@@ -121,7 +134,12 @@ def own_text(file: h5py.File) -> str | None:
 
 
 def read(
-    file: h5py.File, data: h5py.Dataset, found: Mapping, bands: int, spectra: list[np.ndarray]
+    file: h5py.File,
+    data: h5py.Dataset,
+    found: Mapping,
+    bands: int,
+    spectra: list[np.ndarray],
+    cf: Conventions,
 ) -> SceneMeta:
     """What the file says about the cube."""
     wavelengths = next((values for values in spectra if values.size == bands), None)
@@ -129,13 +147,13 @@ def read(
     meta = meta_from(text, wavelengths, bands)
     if text is not None:
         return meta
-    transform, crs = _grid(file, data)
+    transform, crs = _grid(file, data, found)
     return replace(
         meta,
         fwhm=companion(list(found), WIDTHS, bands, _loader(found), _unit_of(found)),
-        nodata=number(data, "_FillValue", "missing_value"),
-        scale=number(data, "scale_factor") or 1.0,
-        offset=number(data, "add_offset") or 0.0,
+        nodata=cf.nodata,
+        scale=cf.scale,
+        offset=cf.offset,
         units=_word(data, "units"),
         description=_word(data, "long_name") or _word(file, "title"),
         sensor=_word(file, "sensor", "instrument"),
@@ -144,19 +162,48 @@ def read(
     )
 
 
-def _grid(file: h5py.File, data: h5py.Dataset) -> tuple[tuple[float, ...] | None, str]:
-    """CF's grid mapping with GDAL's GeoTransform."""
-    name = _word(data, "grid_mapping")
-    if not isinstance(file.get(name, getlink=True) if name else None, h5py.HardLink):
-        return None, ""
-    mapping = file[name]
-    words = _word(mapping, "GeoTransform").split()
+def _grid(
+    file: h5py.File, data: h5py.Dataset, found: Mapping
+) -> tuple[tuple[float, ...] | None, str]:
+    """CF's grid mapping with GDAL's GeoTransform, or evenly spaced coordinates of pixels."""
+    name = _word(data, "grid_mapping").partition(":")[0].strip("/ ")
+    mapping = inside(data.parent, name) or inside(file, name) if name else None
+    if mapping is None:  # xarray alone writes it as one more coordinate
+        scalars = [item for item in found.values() if item.ndim == 0 and item.parent == data.parent]
+        mapping = next((item for item in scalars if "crs_wkt" in item.attrs), None)
+    crs = "" if mapping is None else _word(mapping, "crs_wkt", "spatial_ref")
+    words = "" if mapping is None else _word(mapping, "GeoTransform")
     try:
-        c, a, b, f, d, e = (float(word) for word in words)
-        transform: tuple[float, ...] | None = (a, b, c, d, e, f)
+        c, a, b, f, d, e = (float(word) for word in words.split())
+        return (a, b, c, d, e, f), crs
     except ValueError:
-        transform = None
-    return transform, _word(mapping, "crs_wkt", "spatial_ref")
+        return _evenly(data, found, crs)
+
+
+def _evenly(data: h5py.Dataset, found: Mapping, crs: str) -> tuple:
+    """The transform that 1-D coordinates of the cube's group say."""
+    folder = data.name.strip("/").rpartition("/")[0]
+    ends: list[tuple[float, float]] = []
+    for names in (("x", "lon", "longitude", "easting"), ("y", "lat", "latitude", "northing")):
+        paths = [f"{place}/{name}".strip("/") for place in (folder, "") for name in names]
+        values = [found[path] for path in paths if path in found and found[path].ndim == 1]
+        if not values or not 2 <= values[0].size <= MAX_VALUES:
+            return None, crs
+        places = np.asarray(values[0][()], float)
+        if places.size not in data.shape:
+            return None, crs
+        step = (places[-1] - places[0]) / (places.size - 1)
+        even = np.abs(np.diff(places) - step).max() <= 0.01 * abs(step)
+        if not even or not step:
+            return None, crs
+        ends.append((float(places[0] - step / 2), float(step)))
+        geographic = "degree" in _word(values[0], "units")
+    if not crs and geographic:
+        from rasterio.crs import CRS
+
+        crs = CRS.from_epsg(4326).to_wkt()
+    (left, dx), (top, dy) = ends
+    return (dx, 0.0, left, 0.0, dy, top), crs
 
 
 def write_cf(file: h5py.File, data: h5py.Dataset, meta: SceneMeta, shape: tuple, axes: str) -> None:

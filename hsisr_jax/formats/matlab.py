@@ -61,6 +61,12 @@ def _meta(path: Path, order: str, arrays: dict, texts: dict, bands: int) -> Scen
     return meta
 
 
+def check_dtype(path: Path, dtype: np.dtype) -> None:
+    """Refuse a type that the format does not hold."""
+    if dtype.newbyteorder("<") not in {np.dtype(code) for code in matlab5.CLASSES.values()}:
+        raise UserError(f"{path}: MATLAB has no {dtype}; choose float32, float64 or an integer")
+
+
 def create_scene(
     path: Path,
     *,
@@ -76,8 +82,7 @@ def create_scene(
         raise UserError(f"{path}: MATLAB version {version!r} is not one of auto, 5, 7.3")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", variable):
         raise UserError(f"{path}: {variable!r} cannot name a MATLAB variable")
-    if dtype.newbyteorder("<") not in {np.dtype(code) for code in matlab5.CLASSES.values()}:
-        raise UserError(f"{path}: MATLAB has no {dtype}; choose float32, float64 or an integer")
+    check_dtype(path, dtype)
     dtype = dtype.newbyteorder("<")
     layout = RawLayout(*shape, dtype, ORDERS["matlab"])
     large = layout.nbytes >= matlab5.LIMIT

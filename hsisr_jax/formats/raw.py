@@ -127,7 +127,7 @@ class RawReader(SceneReader):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return self.path, self.data
+        return self.path, self.data, *self.sidecars
 
     def _read(self, rows: slice, cols: slice) -> np.ndarray:
         return read_window(self.data, self.layout, rows, cols)
@@ -242,6 +242,9 @@ class RawWriter(SceneWriter):
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def _leave(self) -> None:
+        self._close()
 
     def _finish(self) -> None:
         self._close()

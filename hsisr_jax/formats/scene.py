@@ -23,6 +23,7 @@ from hsisr_jax.formats import carried
 # The most that one byte of deflate can become; what claims more is damaged or hostile.
 MAX_EXPANSION = 1100
 NUMERIC = "iufc"
+LARGEST = 1e30  # of a scale or an offset, and its inverse the least scale: float32 ends at 3e38
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,16 @@ class SceneMeta:
                 )
         return self
 
+    def check_units(self, where: object) -> "SceneMeta":
+        """The same metadata, once its scale and offset can be computed with."""
+        for name, value in (("scale", self.scale), ("offset", self.offset)):
+            if not abs(value) < LARGEST or (name == "scale" and not abs(value) > 1 / LARGEST):
+                raise UserError(
+                    f"{where}: the {name} of its values is {value:g}, which no values can have; "
+                    "correct it in the file"
+                )
+        return self
+
     def to_json(self) -> str:
         """One line of text that `from_json` turns back into the same metadata."""
         values = asdict(self)
@@ -127,9 +138,19 @@ class SceneMeta:
 
 
 def nanometres_of_one(wavelengths: Sequence[float] | np.ndarray) -> float:
-    """The unit of wavelengths that come without one: no sensor's bands end below 100 nm, nor beyond
+    """Factor to nm for wavelengths without a unit: no sensor's bands end below 100 nm, nor beyond
     100 micrometres."""
     return 1e3 if np.max(wavelengths) < 100 else 1.0
+
+
+def hidden_values(stored: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Where stored values are no data: NaN, infinity, or the file's `nodata` in the stored type."""
+    real = stored.dtype.kind in "fc"
+    hidden = ~np.isfinite(stored) if real else np.zeros(stored.shape, bool)
+    if nodata is None or not (real or float(nodata).is_integer()):
+        return hidden
+    with np.errstate(over="ignore"):  # of a wider type than the values
+        return hidden | (stored == (stored.dtype.type(nodata) if real else int(nodata)))
 
 
 def no_data_of(dtype: np.dtype) -> float:
@@ -188,11 +209,14 @@ class SceneReader(ABC):
     bands: int
     dtype: np.dtype
     meta: SceneMeta
+    notes: tuple[str, ...] = ()  # what of the file is kept in another form, or not at all
+    sidecars: tuple[Path, ...] = ()  # files beside it that were read for the description
+    stamps: Mapping[str, str] = {}  # what tells apart the states of a source that is no file
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All that the values and their description are read from."""
-        return (self.path,)
+        return (self.path, *self.sidecars)
 
     def read(self, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Values `(h, w, c)` of a window, or of everything, in the stored dtype (native order)."""
@@ -253,6 +277,14 @@ class SceneWriter(ABC):
             with writable(self.path):
                 self._finish()
             self.done = True
+
+    def leave(self) -> None:
+        """Let go of an unfinished file, which others finish."""
+        self.done = True
+        self._leave()
+
+    def _leave(self) -> None:  # noqa: B027 - most writers hold nothing
+        pass
 
     def abort(self) -> None:
         """Remove what was written."""

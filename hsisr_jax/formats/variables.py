@@ -13,6 +13,10 @@ WAVELENGTHS = (
     *("lambda", "wave", "bands"),
 )
 WIDTHS = ("fwhm",)
+SPECTRAL = (  # names of the axis of bands
+    *("band", "bands", "wavelength", "wavelengths", "lambda", "wl", "channel", "channels"),
+    *("spectral", "spectral_band", "number_of_bands"),
+)
 META = "scene_meta"  # our own metadata, as JSON text
 CUBE = "cube"
 

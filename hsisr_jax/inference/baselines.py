@@ -1,10 +1,52 @@
-"""What a network must beat."""
+"""Baselines of a network: functions from a batch of one image to its estimate, `H W c`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import jax
 import numpy as np
 
+from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.scenes import Scene
+from hsisr_jax.errors import UserError
+from hsisr_jax.inference import packaged
+from hsisr_jax.inference.projection import back_project
+
+NAMES = (packaged.NAME,)  # of `config.eval.baselines`
+
+
+def check(names: Sequence[str]) -> None:
+    """Refuses an unknown name."""
+    for name in names:
+        if name not in NAMES:
+            raise UserError(f"config.eval.baselines {name!r} is unknown: use {', '.join(NAMES)}")
+
+
+def anyband(scale: int, sensor: Mapping[str, Any]) -> Callable[[Mapping], np.ndarray]:
+    """The package's network for a degradation (its name and options), with the components of
+    each image."""
+    network = packaged.load(scale, packaged.nearest(sensor, scale))
+    module, (variables, _) = network.card.module(), network.weights()
+    apply = jax.jit(lambda inputs: module.apply(variables, inputs, train=False)["sr"])
+    return lambda batch: np.asarray(apply({name: batch[name] for name in ("lr", "lms")})[0])
+
+
+def projects(recipe: Recipe) -> bool:
+    """Whether a bicubic image can be back-projected: a spatial scale, and no logarithms."""
+    spatial = getattr(recipe.degrade, "name", "spectral") != "spectral"
+    return spatial and recipe.floor is None and recipe.scale > 1
+
+
+def back_projected(recipe: Recipe, *, rounds: int, dark: float) -> Callable[[Mapping], np.ndarray]:
+    """The back-projected bicubic image, an estimator without a network."""
+
+    def predict(batch: Mapping) -> np.ndarray:
+        lms, lr = (np.asarray(batch[name][0]) for name in ("lms", "lr"))
+        return back_project(
+            lms, lr, recipe.observation, scale=recipe.scale, rounds=rounds, dark=dark
+        )
+
+    return predict
 
 
 def linear_fit(train: list[Scene]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from hsisr_jax.inference.trained import Trained
-from hsisr_jax.ops import winograd
+from hsisr_jax.models.spec import NetworkSpec
+from hsisr_jax.ops.cpu import winograd
 
 # the direct form's operations, from the shapes of the two arguments and the size of the result
 WINOGRAD = {
@@ -35,8 +35,10 @@ def count(jaxpr: Any) -> float:
             kernel = equation.invars[1].aval.shape
             features = kernel[params["dimension_numbers"].rhs_spec[0]]
             total += 2 * size * math.prod(kernel) / features
-        elif params.get("name") in WINOGRAD and len(equation.invars) == 2:
-            total += WINOGRAD[params["name"]](*(v.aval.shape for v in equation.invars), size)
+        elif params.get("name") in WINOGRAD and len(equation.invars) > 1:
+            # Differentiation may have moved the kernel's transform out, and passes its parts.
+            shapes = [v.aval.shape for v in equation.invars[:2]]
+            total += WINOGRAD[params["name"]](*shapes, size)
         else:
             times = params.get("length", 1) if name == "scan" else 1
             total += times * sum(count(inner) for inner in programs(params))
@@ -52,10 +54,10 @@ def programs(params: dict) -> Iterator[Any]:
             yield value
 
 
-def per_output_pixel(card: Trained, side: int = 32) -> float:
+def per_output_pixel(spec: NetworkSpec, side: int = 32) -> float:
     """Operations for each pixel of the output, all bands, of an input of `side` pixels."""
-    module, batch = card.module(), card.example(side, side)
+    module, batch = spec.module(), spec.example(side, side)
     init = lambda batch: module.init(jax.random.key(0), batch, train=False)  # noqa: E731
     variables = jax.eval_shape(init, batch)
     program = jax.make_jaxpr(lambda v, batch: module.apply(v, batch, train=False)["sr"])
-    return count(program(variables, batch).jaxpr) / (side * card.scale) ** 2
+    return count(program(variables, batch).jaxpr) / (side * spec.scale) ** 2

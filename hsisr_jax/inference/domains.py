@@ -1,4 +1,4 @@
-"""What adaptation did, for the report: abundances of each domain before and after, endmembers."""
+"""Data of the report on domain adaptation: abundances before and after, endmembers."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,30 +20,36 @@ def describe(
     before: Mapping | None,
     scenes: list[Scene],
     recipe: Recipe,
+    *,
+    endmembers: str,
 ) -> dict[str, np.ndarray]:
     """Arrays of `eval/domains.npz`; none for networks without abundances or data of one domain.
 
     `features` are abundances of pixels `[n, m]`, `domain` their domains, `features_before` the same
     pixels under the variables `before`; `endmembers` `[k, m, c]` each domain's spectra, in the
-    range that the network sees, and `wavelengths` `[k, c]`.
+    range that the network sees, and `wavelengths` `[k, c]`. The argument `endmembers` is the path
+    of the network's own spectra `[m, c]` among its parameters.
     """
     domains = sorted({scene.domain for scene in scenes})
     chosen = {d: [s for s in scenes if s.domain == d][:IMAGES] for d in domains}
     if len(domains) < 2 or len({s.hr.shape[-1] for s in scenes}) > 1:
         return {}
-    prepare = jax.jit(recipe)
+    prepare = jax.jit(recipe.as_tested)
     seen = {d: [_batch(prepare, s) for s in chosen[d]] for d in domains}
     first = seen[domains[0]][0]
     if "abundance" not in jax.eval_shape(apply, dict(after), first):
         return {}
-    endmembers = mesh.whole(after["params"]["endmembers"]["kernel"])
+    spectrum = after["params"]
+    for name in endmembers.split("/"):
+        spectrum = spectrum[name]
+    own = mesh.whole(spectrum)
     rng = np.random.default_rng(0)
     found: dict[str, list] = {"features": [], "domain": [], "features_before": []}
     spectra = []
     for domain in domains:
         abundance = _abundances(apply, after, seen[domain])
         pixels = np.concatenate([_rows(batch["lr"]) for batch in seen[domain]])
-        spectra.append(fitted(endmembers, abundance, pixels))
+        spectra.append(fitted(own, abundance, pixels))
         picked = rng.permutation(len(abundance))[:PIXELS]
         found["features"].append(abundance[picked])
         found["domain"].append(np.full(len(picked), domain, np.int32))
@@ -58,10 +64,10 @@ def describe(
 
 
 def fitted(endmembers: np.ndarray, abundance: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """The network's endmembers `[m, c]`, moved to where they mix a domain's pixels best.
+    """The network's endmembers `[m, c]`, adjusted to a domain's pixels.
 
-    Least squares with a small ridge towards the network's own: what remains between the domains is
-    what the shared endmembers cannot explain.
+    Least squares with a small ridge towards the network's endmembers: the difference between the
+    domains is what the shared endmembers cannot explain.
     """
     a, x = abundance.astype(np.float64), pixels.astype(np.float64)
     own = endmembers.astype(np.float64)

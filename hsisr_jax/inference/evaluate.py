@@ -1,4 +1,4 @@
-"""Test images through a network, scored: every image whole or in tiles, each counted once."""
+"""Evaluation of a network on test images, whole or in tiles."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
+from scipy.ndimage import minimum_filter
 
 from hsisr_jax import metrics
 from hsisr_jax.data.batches import Recipe, of_image
@@ -25,7 +26,7 @@ INPUTS = ("lr", "lms", "msi")  # what a network may read
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which conventions score an image, and how the network sees it."""
+    """The conventions of the scores, and how images are passed through the network."""
 
     name: str = "sspsr"
     data_range: float = 1.0
@@ -37,15 +38,28 @@ class Protocol:
     projection: int = 0  # rounds of back-projection
     dark: float = 0.0  # below it, pixels keep their spectral direction
 
-    def score(self, reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+    def score(
+        self, reference: np.ndarray, estimate: np.ndarray, mask: np.ndarray | None = None
+    ) -> dict[str, float]:
+        """The scores of an image, or of its pixels in the mask (`H W`)."""
         values = metrics.evaluate(
             jnp.asarray(reference),
             jnp.asarray(estimate),
             protocol=self.name,
             data_range=self.data_range,
             ratio=self.ratio,
+            mask=mask,
         )
         return {key: float(values[key]) for key in metrics.conventions(self.name)["metrics"]}
+
+    def mask(self, hidden: np.ndarray | None, reference: np.ndarray) -> np.ndarray | None:
+        """The pixels that count, `H W`; None for all: also where no window of a metric has room
+        between hidden ones, which are filled from their neighbours."""
+        if hidden is None:
+            return None
+        shown = ~hidden[: reference.shape[0], : reference.shape[1]]
+        side = metrics.smallest_image(self.name)
+        return shown if minimum_filter(shown, side)[side // 2 :, side // 2 :].any() else None
 
 
 @dataclass
@@ -63,7 +77,7 @@ class Evaluation:
         return [key for key in (self.images[0] if self.images else {}) if key != "name"]
 
     def to_json(self) -> dict:
-        """`test` and `bicubic` as the contract says, further baselines, and every image."""
+        """The scores as in `metrics.json`: `test`, `bicubic`, other baselines, and every image."""
         extra = [m for m in self.methods() if m not in ("test", "bicubic")]
         return {
             **{m: self.means(m) for m in ("test", "bicubic") if m in self.methods()},
@@ -85,7 +99,7 @@ class Evaluation:
         return text.getvalue()
 
     def save_kept(self, folder: Path) -> None:
-        """The kept cubes for the report: `eval/<image>.npz`, float16."""
+        """Writes the kept cubes for the report: `eval/<image>.npz`, float16."""
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.npz"):
             old.unlink()
@@ -157,17 +171,26 @@ def evaluate(
     baselines: Mapping[str, Callable[[dict], np.ndarray]] | None = None,
     keep: int = 0,
     consistency: bool = False,
+    loss: Callable[[Mapping, Mapping], tuple] | None = None,
+    save: Callable[[Scene, Mapping, Mapping], None] | None = None,
 ) -> Evaluation:
-    """Scores of the network, of bicubic upsampling where there is any, and of further baselines.
+    """Scores of the network, of bicubic upsampling (if the scale is above 1), and of baselines.
 
-    With `consistency` also how far the outputs, seen by the sensor again, are from the inputs (root
-    mean square): the one score that needs no target.
+    With `consistency` also the difference between the outputs, degraded by the sensor, and the
+    inputs (root mean square), which needs no target. With a `loss`, also the network's loss on
+    whole images. `save(scene, batch, estimates)` is called for every image.
     """
     result = Evaluation()
-    prepare, seen_again = jax.jit(recipe), jax.jit(recipe.seen_again)
-    for scene in scenes:
+    prepare, seen_again = jax.jit(recipe.as_tested), jax.jit(recipe.seen_again)
+
+    @jax.jit
+    def loss_of(variables: Mapping, batch: Mapping) -> jax.Array:
+        inputs = {name: batch[name] for name in INPUTS if name in batch}
+        return loss(apply(variables, inputs), batch)[0]
+
+    for number, scene in enumerate(scenes):
         drawn = of_image(scene.cubes, scene.normaliser, scene.domain)
-        batch = prepare(drawn)
+        batch = prepare(drawn, number)
         batch = {name: x for name, x in batch.items() if x.ndim > 1}
         hr = np.asarray(batch["hr"][0])
         estimates = {"test": super_resolve(apply, variables, batch, protocol, recipe)}
@@ -175,12 +198,17 @@ def evaluate(
             estimates["bicubic"] = np.asarray(batch["lms"][0])
         for name, baseline in (baselines or {}).items():
             estimates[name] = np.asarray(baseline(batch))
-        scores = {name: protocol.score(hr, x) for name, x in estimates.items()}
+        shown = protocol.mask(scene.hidden, hr)
+        scores = {name: protocol.score(hr, x, shown) for name, x in estimates.items()}
         if consistency:
             for name, x in estimates.items():
                 again = seen_again(jnp.asarray(x)[None], drawn)
                 scores[name]["consistency"] = float(jnp.sqrt(jnp.mean((again - batch["lr"]) ** 2)))
+        if loss:
+            scores["test"]["loss"] = float(loss_of(variables, batch))
         result.images.append({"name": scene.name, **scores})
+        if save:
+            save(scene, batch, estimates)
         if len(result.kept) < keep:
             result.kept[scene.name] = _for_report(batch, estimates, scene)
             result.kept[scene.name] |= _abundance(apply, variables, batch, protocol)
@@ -199,7 +227,7 @@ def _for_report(batch: Mapping, estimates: Mapping, scene: Scene) -> dict[str, n
 def _abundance(
     apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol
 ) -> dict[str, np.ndarray]:
-    """The abundances of an image, where the network finds any; not of one that needs tiles."""
+    """The abundances of an image, if the network returns any; none if it is tiled."""
     inputs = {name: batch[name] for name in INPUTS if name in batch}
     tiled = protocol.tile and protocol.tile < max(next(iter(inputs.values())).shape[1:3])
     if tiled or "abundance" not in jax.eval_shape(apply, variables, inputs):
@@ -208,10 +236,10 @@ def _abundance(
 
 
 def table(evaluation: Evaluation, title: str = "ours") -> str:
-    """A small text table: a row a method, a column a score."""
+    """A text table with a row per method and a column per score."""
     methods = evaluation.methods()
     means = {method: evaluation.means(method) for method in methods}
-    names = {"test": title}
+    names = {"test": title, "back_projected": "back-projected", "least_squares": "least squares"}
     head = ["", *means[methods[0]]]
     rows = [[names.get(m, m), *(f"{v:.4f}" for v in means[m].values())] for m in methods]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]

@@ -1,11 +1,12 @@
-"""A trained network as one file that needs JAX alone: StableHLO with the weights inside.
+"""Export of a trained network: StableHLO with the weights inside, which needs only JAX.
 
 The exported function maps a cube of physical values, `b h w c` float32, to the super-resolved cube
-in the same units: the normalisation and the bicubic upsampling are part of it. Sizes are free where
-the network's code does not depend on them, else the batch alone is, else nothing is.
+in the same units: the normalisation and the bicubic upsampling are part of it. Sizes are free if
+the network's code does not depend on them, else only the batch is, else nothing.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import jax.numpy as jnp
 from jax import export as jax_export
 
 from hsisr_jax import resize
-from hsisr_jax.checkpoints import disk_error, write_text
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import write_text, written
+from hsisr_jax.inference import trained
 from hsisr_jax.inference.trained import Trained
 from hsisr_jax.ops.platforms import tracing_for
 
@@ -25,7 +27,7 @@ SMALLEST = 8  # pixels on a side that an export of free size accepts
 
 
 def physical_function(card: Trained, variables: dict) -> Callable[[jax.Array], jax.Array]:
-    """The network between physical units."""
+    """The network as a function of physical values."""
     module = card.module()
     normaliser = Normaliser(**card.domains[0]["normaliser"])
 
@@ -41,7 +43,7 @@ def physical_function(card: Trained, variables: dict) -> Callable[[jax.Array], j
 
 
 def shapes(card: Trained) -> list[tuple]:
-    """What to try, the freest first."""
+    """The shapes to try, the most general first."""
     side = max(card.tile, SMALLEST)
     free = jax_export.symbolic_shape(
         "b, h, w", constraints=[f"h >= {SMALLEST}", f"w >= {SMALLEST}"]
@@ -67,21 +69,21 @@ def _freest(card: Trained, variables: dict) -> tuple[jax_export.Exported, str]:
         cube = jax.ShapeDtypeStruct((*shape, card.inputs), jnp.float32)
         try:
             function.trace(cube)
-        except Exception as error:  # JAX has many ways to say that a size must be known
+        except Exception as error:  # JAX raises many kinds of errors if a size must be known
             failure = error
             continue
         for platforms in (PLATFORMS, None):
             try:
                 return jax_export.export(function, platforms=platforms)(cube), text
-            except Exception as error:  # a part that is not made for every platform
+            except Exception as error:  # a part that does not exist for every platform
                 failure = error
     raise UserError(f"{card.name} cannot be exported: {failure}")
 
 
 def write(path: Path, card: Trained, variables: dict) -> dict:
-    """The artifact, and `<path>.json` that describes it; returns the description.
+    """Writes the artifact, and `<path>.json` that describes it; returns the description.
 
-    Neither is written over a file that is not of an earlier export.
+    Existing files are replaced only if they are of an earlier export.
     """
     description = path.with_name(f"{path.name}.json")
     taken = [file for file in (path, description) if file.exists() and not file.is_dir()]
@@ -91,8 +93,7 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
         )
     exported, free = export(card, variables)
     facts = {
-        "network": card.network,
-        "wrapper": card.wrapper,
+        "network": card.spec.to_json(),
         "input": f"{exported.in_avals[0].str_short()}: physical values, channels last",
         "output": f"{exported.out_avals[0].str_short()}: the same units",
         "free": free,
@@ -102,12 +103,8 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
     }
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(exported.serialize())
-        partial.replace(path)
-    except OSError as error:
-        raise disk_error(path, error) from error
+    with written(path) as file:
+        file.write(exported.serialize())
     write_text(description, json.dumps(facts, indent=1) + "\n")
     return facts
 
@@ -118,3 +115,13 @@ def _is_description(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(facts, dict) and {"network", "free", "platforms"} <= set(facts)
+
+
+def of_run(workdir: str | os.PathLike, output: str | os.PathLike) -> Path:
+    """The network of a workdir as such a file; says what of it is free."""
+    network, target = trained.load(workdir), Path(output)
+    card, (variables, step) = network.card, network.weights()
+    facts = write(target, card, variables)
+    print(f"{target}: {card.name} x{card.scale} of step {step}, {facts['free']}")
+    print(f"  {facts['input']}\n  -> {facts['output']}\n  on {', '.join(facts['platforms'])}")
+    return target

@@ -1,4 +1,4 @@
-"""Where the tiles of a large scene lie, and in which order they are made.
+"""The tiles of a large scene and the order in which they are computed.
 
 A scene is cut into tiles as `tiles.Plan` does, and its result is written in bands of rows: once the
 tiles of one row are added, everything above the next row of tiles is final. Scenes so wide that a
@@ -33,7 +33,7 @@ class Axis:
         self.ends = [*self.first[1:], length * scale]  # up to here a result is final
 
     def reaching(self, start: int, stop: int) -> list[int]:
-        """Numbers of the tiles with a pixel in `start:stop` of the output."""
+        """Indices of the tiles with a pixel in `start:stop` of the output."""
         return [i for i, at in enumerate(self.first) if at < stop and at + self.out > start]
 
 
@@ -59,7 +59,7 @@ class Grid:
     plan: Plan
     scale: int
     bands: int  # of the output
-    strip_bytes: int = 256 << 20
+    strip_bytes: int = 320 << 20
 
     @cached_property
     def rows(self) -> Axis:
@@ -88,8 +88,9 @@ class Grid:
             missing = [unit.band for unit in units if unit.key not in done]
             if missing:
                 top = 0 if missing[0] == 0 else self.rows.ends[missing[0] - 1]
-                yield units[self.rows.reaching(top, self.rows.ends[-1])[0] :]
+                first = self.rows.reaching(top, self.rows.ends[-1])[0]
+                yield units[first : missing[-1] + 1]
 
     def tiles(self, done: set[tuple[int, int]]) -> int:
-        """How many tiles are to be made."""
+        """The number of tiles to compute."""
         return sum(len(unit.columns) for units in self.units(done) for unit in units)

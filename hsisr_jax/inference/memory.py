@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.tiles import Plan
 from hsisr_jax.inference.trained import Trained
 
@@ -51,9 +52,9 @@ def choose(
 ) -> Sizes:
     """Tiles as asked for; or as in the evaluation, or in training, where a network looks at whole
     images; or as large as the memory of the devices allows. As many at a time as fit."""
-    unit = card.network.get("window_size", 1)
-    free = not tile and not card.why_whole()
-    if not (tile or free) and card.overlap:
+    unit = card.spec.tile_unit
+    free = not (tile or card.why_whole() or card.overlap)
+    if not tile and card.overlap:
         tile, overlap = card.tile, overlap if overlap >= 0 else card.overlap
     tile = tile or (START if free else max(card.tile, MINIMUM))
     limit = budget()
@@ -81,6 +82,27 @@ def choose(
             break
         chosen = better
     return chosen
+
+
+def remarks(card: Trained, plan: Plan, options: Options) -> list[str]:
+    """What to tell of the way a network is run, beside that of its evaluation."""
+    found = []
+    if card.self_ensemble and options.self_ensemble:
+        found.append(
+            "the mean over flips and rotations, as in its evaluation: --noself_ensemble takes an "
+            "eighth of the time"
+        )
+    elif card.self_ensemble:
+        found.append("without the mean over flips and rotations that its evaluation used")
+    if card.why_whole() and len(plan.corners()) > 1:
+        same = not options.tile or max(plan.size) == card.tile
+        found.append(
+            f"{card.name} looks at whole images ({card.why_whole()}): tiles "
+            + ("have the size of" if same else "of another size than")
+            + f" its evaluation's, {card.tile} pixels"
+            + ("" if same else ", give another result")
+        )
+    return found
 
 
 def _most(tile: int) -> int:

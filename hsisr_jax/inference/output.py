@@ -1,7 +1,9 @@
-"""The file that a prediction writes: units, types, a journal for resuming, and a quicklook.
+"""The output file of a prediction: units, types, a journal for resuming, and a quicklook.
 
-Everything has a name that ends in `.partial` until all of it is done. The journal has one line for
-each finished band of rows, written once its pixels are on the disk.
+All files have names that end in `.partial` until everything is done. The journal begins with the
+identity of the work (see `hsisr_jax.identity`): the digests of the weights and of all files of the
+scene, and the settings. It has one line for each finished band of rows, written once its pixels are
+on the disk. Rows of another identity are never continued.
 """
 
 import json
@@ -14,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from hsisr_jax.checkpoints import disk_error
+from hsisr_jax import identity
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import disk_error, written
 from hsisr_jax.formats import SceneMeta, SceneWriter, carried, create_scene
 from hsisr_jax.formats.scene import no_data_of
 from hsisr_jax.inference.grid import Unit
@@ -26,20 +29,27 @@ QUICKLOOK = 2048  # pixels on its longer side at most
 
 
 class Journal:
-    """Which units are on the disk: `<output>.journal.partial`."""
+    """The list of units that are on the disk: `<output>.journal.partial`."""
 
-    def __init__(self, output: Path, settings: Mapping[str, Any]):
+    def __init__(self, output: Path, work: Mapping[str, Any]):
+        self.output = output
         self.path = output.with_name(f"{output.name}.journal.partial")
-        self.head = json.dumps(settings, sort_keys=True)
+        self.head = json.dumps(work, sort_keys=True)
+        self.changes: list[str] = []  # why what is there was not continued
+        self.same = False  # whether what is there was begun by the same work
 
     def read(self) -> set[tuple[int, int]]:
-        """Finished units of an interrupted run with the same settings."""
+        """Finished units of an interrupted run with the same identity."""
+        self.same = False
         try:
             head, *lines = self.path.read_text().splitlines()
-        except (OSError, ValueError):
+            before = json.loads(head)
+        except (OSError, ValueError, RecursionError):
             return set()
         done = set()
-        if head == self.head:
+        self.changes = identity.changes(before, json.loads(self.head))
+        self.same = not self.changes
+        if self.same:
             for line in lines:
                 with suppress(ValueError, TypeError):  # the half line of a killed process
                     strip, band = json.loads(line)
@@ -84,14 +94,20 @@ class Quicklook:
         self.bands, self.low, self.high = list(bands), low, high
         self.every = max(-(-max(shape) // QUICKLOOK), 1)
         height, width = (-(-n // self.every) for n in shape)
-        self.pixels = np.zeros((height, width, 3), np.uint8)
+        self.pixels = np.zeros((height, width, 4), np.uint8)  # not made yet: transparent
         try:
-            earlier = self.raw.read_bytes() if keep and self.raw.exists() else b""
-            if len(earlier) == self.pixels.size:
-                self.pixels.flat = np.frombuffer(earlier, np.uint8)
-            self.raw.write_bytes(self.pixels.tobytes())
+            if not (keep and self.read()):
+                self.raw.write_bytes(self.pixels.tobytes())
         except OSError as error:
             raise disk_error(self.raw, error) from error
+
+    def read(self) -> bool:
+        """Takes what was made before, or by others; False where there is nothing of this size."""
+        earlier = self.raw.read_bytes() if self.raw.exists() else b""
+        if len(earlier) != self.pixels.size:
+            return False
+        self.pixels.flat = np.frombuffer(earlier, np.uint8)
+        return True
 
     def add(self, row: int, col: int, stored: np.ndarray) -> None:
         """Every n-th pixel of a block."""
@@ -103,11 +119,13 @@ class Quicklook:
             with np.errstate(invalid="ignore"):
                 grey = (some - self.low) / (self.high - self.low)
             grey = np.clip(np.nan_to_num(grey), 0, 1) * 255
-            self.pixels[top : top + some.shape[0], left : left + some.shape[1]] = grey.round()
+            seen = np.isfinite(some).any(-1, keepdims=True) * 255
+            inside = np.s_[top : top + some.shape[0], left : left + some.shape[1]]
+            self.pixels[inside] = np.concatenate([grey.round(), seen], -1)
             self._save(top, top + some.shape[0])
 
     def _save(self, top: int, bottom: int) -> None:
-        """So that a resumed run has it; not through a map, which a full disk makes fatal."""
+        """Saves it for a resumed run; not by a memory map, which would crash on a full disk."""
         try:
             with self.raw.open("r+b") as file:
                 file.seek(self.pixels[:top].size)
@@ -116,15 +134,15 @@ class Quicklook:
             raise disk_error(self.raw, error) from error
 
     def finish(self) -> None:
+        """Writes the picture; what it is made from stays until the scene has its name too."""
         from PIL import Image
 
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        try:
-            Image.fromarray(self.pixels).save(partial, format="PNG")
-            partial.replace(self.path)
-            self.raw.unlink()
-        except OSError as error:
-            raise disk_error(self.path, error) from error
+        with written(self.path) as file:
+            Image.fromarray(self.pixels).save(file, format="PNG")
+
+    def remove(self) -> None:
+        """Removes what the picture was made from."""
+        self.raw.unlink(missing_ok=True)
 
 
 @dataclass
@@ -136,11 +154,14 @@ class Output:
     normaliser: Normaliser  # of the output's stored units
     nodata: float | None
     quicklook: Quicklook | None
+    limits: tuple[np.ndarray, np.ndarray] | None = None  # of each band, in stored units
 
     def __call__(self, unit: Unit, row: int, values: np.ndarray) -> None:
         step = max(SLAB // max(values[:1].nbytes, 1), 1)
         for first in range(0, len(values), step):
             stored = self.normaliser.invert(values[first : first + step], np)
+            if self.limits:
+                stored = np.clip(stored, *self.limits)
             if self.quicklook:
                 self.quicklook.add(row + first, unit.left, stored)
             block = as_type(stored, self.writer.dtype, self.nodata)
@@ -149,10 +170,13 @@ class Output:
         self.journal.add(unit.key)
 
     def finish(self) -> None:
-        """Everything gets its name; the scene last."""
+        """Renames all files to their final names; the scene last. A run that is killed in between
+        is completed by the next one."""
         if self.quicklook:
             self.quicklook.finish()
         self.writer.finish()
+        if self.quicklook:
+            self.quicklook.remove()
         self.journal.remove()
 
 
@@ -206,24 +230,43 @@ def output_meta(
         if not (limits.min <= nodata <= limits.max and nodata == round(nodata)):
             nodata = no_data_of(dtype)
     if nodata is not None and dtype.kind == "f":
-        nodata = float(dtype.type(nodata))
+        with np.errstate(over="ignore"):  # -3.4e38 in float16
+            nodata = float(dtype.type(nodata))
+        nodata = nodata if np.isfinite(nodata) else np.nan
     return replace(meta, nodata=nodata)
 
 
 def begin(
-    path: Path, journal: Journal, *, shape: tuple[int, int, int], dtype: np.dtype, meta: SceneMeta
+    path: Path,
+    journal: Journal,
+    *,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    meta: SceneMeta,
+    compress: str = "none",
+    zarr_format: int = 3,
+    join: bool = False,
 ) -> tuple[SceneWriter, set[tuple[int, int]]]:
-    """A writer, and the units that an interrupted run with the same settings has finished."""
+    """A writer, and the units that an interrupted run with the same settings has finished.
+
+    With `join` other processes may be writing the same file: what they began is not begun anew.
+    """
     done = journal.read()
+    goes_on = bool(done) or (join and journal.same)
     height, width, bands = shape
     size = {"height": height, "width": width, "bands": bands, "dtype": dtype, "meta": meta}
+    if path.suffix.lower() in (".tif", ".tiff", ".gtiff"):
+        size["compress"] = compress
+    if path.suffix.lower() == ".zarr":
+        size["zarr_format"] = zarr_format
     try:
-        writer = create_scene(path, **size, resume=bool(done))
+        writer = create_scene(path, **size, resume=goes_on)
     except UserError:
-        if not done:
+        if join or not done:
             raise
         writer, done = create_scene(path, **size), set()
     if not writer.resumed:
         done = set()
-    journal.start(done)
+    if not (join and writer.resumed):
+        journal.start(done)
     return writer, done

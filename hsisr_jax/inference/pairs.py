@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from hsisr_jax import metrics, resize
+from hsisr_jax import identity, metrics, resize
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneReader
+from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference.evaluate import Evaluation, Protocol, table
-from hsisr_jax.inference.trained import of_stored
+from hsisr_jax.inference.projection import back_project
+from hsisr_jax.inference.trained import Trained, of_stored
+from hsisr_jax.layers.back_projection import Observe
+from hsisr_jax.ops.fill import filled
+from hsisr_jax.report.board import no_formula
 
+ROUNDS = 3  # of back-projection, where no network is
 Cubes = Mapping[str, np.ndarray]
 
 
@@ -21,9 +27,17 @@ def seen(scene: SceneReader, physical: Normaliser) -> np.ndarray:
     """The whole cube in a network's range; hidden values are NaN."""
     stored = scene.read()
     values = stored.astype(np.float32)
-    if scene.meta.nodata is not None:
-        values[stored == scene.meta.nodata] = np.nan
+    values[hidden_values(stored, scene.meta.nodata)] = np.nan
     return of_stored(physical, scene.meta.scale, scene.meta.offset).apply(values, np)
+
+
+def hidden(scene: SceneReader) -> np.ndarray:
+    """`[h, w]`, the pixels that a file itself declares to be without data."""
+    nodata = scene.meta.nodata
+    if nodata is None:
+        return np.zeros((scene.height, scene.width), bool)
+    stored = scene.read()
+    return (np.isnan(stored) if np.isnan(nodata) else stored == nodata).any(-1)
 
 
 def check_sizes(estimate: tuple[int, ...], reference: tuple[int, ...], where: object) -> None:
@@ -36,26 +50,36 @@ def check_sizes(estimate: tuple[int, ...], reference: tuple[int, ...], where: ob
 
 
 def score(
-    name: str, reference: np.ndarray, estimates: Cubes, *, ratio: float
+    name: str, reference: np.ndarray, estimates: Cubes, *, hidden: np.ndarray, ratio: float
 ) -> tuple[dict[str, Evaluation], int]:
     """An evaluation by each protocol, and how many pixels were left out.
 
-    A pixel hidden in any cube is 0 in all of them, so that it counts as equal.
+    A pixel that is hidden, or is not finite in the reference, does not count. What is not finite
+    elsewhere is an estimate's failure: its scores are NaN.
     """
-    cubes = {"hr": reference, **estimates}
-    hidden = ~np.all([np.isfinite(cube).all(-1) for cube in cubes.values()], axis=0)
-    cubes = {key: np.where(hidden[..., None], 0, cube) for key, cube in cubes.items()}
+    hidden = hidden | ~np.isfinite(reference).all(-1)
+    if hidden.all():
+        raise UserError(f"{name}: every pixel is without data, so there is nothing to compare")
+    shown = ~hidden if hidden.any() else None
     results = {}
     for protocol in metrics.PROTOCOLS:
         how = Protocol(name=protocol, ratio=ratio)
-        scores = {key: how.score(cubes["hr"], cubes[key]) for key in estimates}
+        scores = {key: how.score(reference, cube, shown) for key, cube in estimates.items()}
         results[protocol] = Evaluation(images=[{"name": name, **scores}])
     return results, int(hidden.sum())
 
 
 def bicubic(seen_input: np.ndarray, scale: int) -> np.ndarray:
-    """What the estimate is compared with; hidden values are taken as 0."""
-    return np.asarray(resize.imresize(np.nan_to_num(seen_input), scale))
+    """What the estimate is compared with; hidden values are filled as in prediction."""
+    return np.asarray(resize.imresize(filled(seen_input, ~np.isfinite(seen_input)), scale))
+
+
+def back_projected(
+    seen_input: np.ndarray, estimate: np.ndarray, observe: Observe, card: Trained
+) -> np.ndarray:
+    """The bicubic image made to agree with the input: what needs no network."""
+    lr = filled(seen_input, ~np.isfinite(seen_input))
+    return back_project(estimate, lr, observe, scale=card.scale, rounds=ROUNDS, dark=card.dark)
 
 
 def kept(cubes: Cubes, wavelengths: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -73,16 +97,17 @@ def to_json(results: Mapping[str, Evaluation], chosen: str, facts: Mapping) -> d
     }
 
 
-def to_csv(results: Mapping[str, Evaluation]) -> str:
-    """A row for each protocol, method and metric."""
+def to_csv(results: Mapping[str, Evaluation], name: str) -> str:
+    """A row for each protocol, method and metric; `name` is that of the method that was tested."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["protocol", "image", "method", "metric", "value"])
     for protocol, found in results.items():
         for image in found.images:
             for method in found.methods():
+                label = no_formula(name if method == "test" else method)
                 for key, value in image[method].items():
-                    writer.writerow([protocol, image["name"], method, key, value])
+                    writer.writerow([protocol, no_formula(image["name"]), label, key, value])
     return text.getvalue()
 
 
@@ -91,5 +116,6 @@ def tables(results: Mapping[str, Evaluation], title: str) -> str:
 
 
 def name_of(path: Path) -> str:
-    """A folder's name for a file."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in path.stem) or "pair"
+    """A folder's name for a file; files of one name in several folders have several."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in path.stem) or "pair"
+    return f"{safe}-{identity.of_json(str(path.resolve()))[:6]}"

@@ -1,4 +1,4 @@
-"""What prediction must know of a trained network: `model.json` in its workdir, and its weights.
+"""A trained network: its description, `model.json` in its workdir, and its weights.
 
 The numbers a network sees are made from physical values (stored * scale + offset), so that a scene
 in reflectance and the same scene in integers of 1/10000 become the same input.
@@ -6,39 +6,28 @@ in reflectance and the same scene in integers of 1/10000 become the same input.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.sharding import Sharding
 
-from hsisr_jax import degrade, mesh, models
-from hsisr_jax.checkpoints import Checkpoints, targets
+from hsisr_jax import mesh, metrics
+from hsisr_jax.checkpoints import Checkpoints, reading, targets
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.scene import nanometres_of_one
-from hsisr_jax.layers.ensemble import Ensemble, bare
-from hsisr_jax.models.residual import BicubicResidual, LeastSquaresResidual
+from hsisr_jax.inference import bounds, older
+from hsisr_jax.layers.back_projection import Observe
+from hsisr_jax.models.spec import NetworkSpec, observer
 
 FILE = "model.json"
-WRAPPERS = {"": lambda network: network, "BicubicResidual": BicubicResidual,
-            "LeastSquaresResidual": LeastSquaresResidual}  # fmt: skip
-# Networks whose output at a pixel depends on an image's pixels near it alone, and what makes the
-# others depend on all of them.
-LOCAL = ("bicubic", "srformer")
-WHOLE = {
-    "srlsgat": "a graph over the patch and channel attention",
-    "sspsr": "channel attention",
-    "ssran": "attention between all bands and pixels",
-    "snlsr": "attention between channels over all pixels",
-    "asnlsr": "attention between channels over all pixels",
-    "rcam": "channel attention",
-    "esrt": "channel attention and attention between pixels",
-}
+LARGEST = 256  # low-resolution pixels: a larger image looks alike to what sees all of it
+PATCH = 64  # high-resolution pixels: tiles of weights whose training is not known
 
 
 @dataclass(frozen=True)
@@ -49,21 +38,14 @@ class Trained:
     `wavelengths` (nm, or None) and the `normaliser` of physical values.
     """
 
-    network: dict[str, Any]  # its name and options
-    members: int = 1  # such networks, whose mean is the estimate
-    wrapper: str = ""
-    scale: int = 2  # 1 for spectral super-resolution
-    bands: int = 0  # of the output
-    msi_bands: int = 0  # of the input, where it has fewer bands than the output
+    spec: NetworkSpec
     domains: list[dict[str, Any]] = field(default_factory=list)
     own_range: bool = False  # whether every training scene was divided by its own maximum
     projection: int = 0  # rounds of back-projection
     dark: float = 0.0  # in the network's range: below it, pixels keep their spectral direction
-    base_projection: int = 0  # rounds, of the base that the network corrects
-    base_radius: int = 0  # of its filters
     degradation: dict[str, Any] = field(default_factory=dict)  # that it projects with
     self_ensemble: bool = False  # whether the evaluation used it
-    tile: int = 0  # low-resolution pixels on a side in the evaluation, or else in training
+    tile: int = 0  # low-resolution pixels on a side of the evaluation's tiles or whole images
     overlap: int = 0  # of the evaluation's tiles; 0: whole images, or tiles side by side
     select: str = "last"
     select_metric: str = "MPSNR"
@@ -71,12 +53,25 @@ class Trained:
 
     @property
     def name(self) -> str:
-        return self.network["name"]
+        return self.spec.name
+
+    @property
+    def scale(self) -> int:
+        return self.spec.scale
+
+    @property
+    def bands(self) -> int:
+        """Bands of the output; 0: as many as the input has."""
+        return self.spec.bands
+
+    @property
+    def msi_bands(self) -> int:
+        return self.spec.msi_bands
 
     @property
     def inputs(self) -> int:
-        """Bands of the input."""
-        return self.msi_bands or self.bands
+        """Bands of the input; 0: any number."""
+        return self.spec.inputs
 
     @property
     def msi_centres(self) -> list[float] | None:
@@ -87,95 +82,90 @@ class Trained:
         return [centre * nanometres_of_one(centres) for centre in centres]
 
     def module(self) -> nn.Module:
-        options = {k: v for k, v in self.network.items() if k != "name"}
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-        network = models.create(self.name, **options)
-        if self.members > 1:
-            network = Ensemble(network, self.members)
-        if self.wrapper != BicubicResidual.__name__:
-            return WRAPPERS[self.wrapper](network)
-        base = {"rounds": self.base_projection, "radius": self.base_radius}
-        return BicubicResidual(network, observe=self.observe(), dark=self.dark, **base)
+        return self.spec.module()
 
-    def observe(self) -> Callable[[jax.Array], dict] | None:
+    def observe(self) -> Observe | None:
         """What the sensor sees of a cube, where an estimate is to be projected."""
-        if not self.projection and not self.base_projection:
-            return None
-        options = {k: v for k, v in self.degradation.items() if k != "name"}
-        if "kernel" in options:
-            options["kernel"] = np.asarray(options["kernel"], np.float32)
-        return degrade.create(self.degradation["name"], scale=self.scale, **options).observe
+        return observer(self.degradation, self.scale) if self.projection else None
+
+    def seen_by(self, mtf: float) -> "Trained":
+        """The same network, its result projected back through a sensor with this MTF at Nyquist."""
+        if self.msi_bands:
+            raise UserError("--mtf is for networks that make pixels smaller")
+        degradation = {"name": "mtf", "mtf": mtf}
+        return replace(self, degradation=degradation, projection=max(self.projection, 1))
 
     def why_whole(self) -> str:
         """What makes a pixel depend on the whole image; empty where nothing does."""
-        return "" if self.name in LOCAL else WHOLE.get(self.name, "its architecture")
+        return self.spec.why_whole
 
-    def example(self, height: int, width: int, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes of what the network reads."""
-        lr = jax.ShapeDtypeStruct((batch, height, width, self.inputs), jnp.float32)
-        if self.msi_bands:
-            return {"msi": lr}
-        shape = (batch, height * self.scale, width * self.scale, self.bands)
-        return {"lr": lr, "lms": jax.ShapeDtypeStruct(shape, jnp.float32)}
+    def to_json(self) -> dict[str, Any]:
+        """The contents of `model.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Trained":
+        """The inverse of `to_json`; also of what older versions wrote."""
+        known = {f.name for f in fields(cls)}
+        given = {k: v for k, v in older.card(values).items() if k in known}
+        return cls(**{**given, "spec": NetworkSpec.from_json(given["spec"])})
 
 
-def describe(config: Mapping, data: Dataset, module: nn.Module, dark: float = 0.0) -> dict:
-    """`model.json` of a run."""
-    wrapped = type(module).__name__ in WRAPPERS
+class Loaded(NamedTuple):
+    """A trained network: its card at once, its variables and their step when asked for."""
+
+    card: Trained
+    weights: Callable[[], tuple[dict, int]]
+
+
+def describe(config: Mapping, data: Dataset, spec: NetworkSpec, dark: float = 0.0) -> Trained:
+    """The card of a run; `dark` is the brightness below which projection keeps a direction."""
     domains = {s.domain: s for s in reversed([*data.test, *data.train])}
     tested = (data.test or data.train)[0].domain
     normalisers = {(s.normaliser, s.domain) for s in data.train}
-    network = bare(module)
-    msi_bands = getattr(network, "msi_bands", 0)  # a dataset may hold such an image for others
-    scale = 1 if msi_bands else config["scale"]
-    patch = config["data"]["patch"] or data.split.patch_at(config["scale"])
-    card = Trained(
-        network={"name": config["model"]["name"]} | options(network),
-        members=config.get("members", 1),
-        wrapper=type(module).__name__ if wrapped else "",
-        scale=scale,
-        bands=data.bands,
-        msi_bands=msi_bands,
+    scoring = config["eval"]
+    return Trained(
+        spec,
         domains=[_domain(domains.pop(tested)), *(_domain(s) for s in domains.values())],
-        projection=config["eval"].get("projection", 0),
-        dark=dark,
-        base_projection=getattr(module, "rounds", 0),
-        base_radius=getattr(module, "radius", 0),
-        self_ensemble=config["eval"].get("self_ensemble", False),
-        degradation=_degradation(config["data"]["degradation"], data),
         own_range=data.floor is None and len(normalisers) > 1,
-        tile=config["eval"]["tile"] or max(patch // scale, 1),
-        overlap=config["eval"]["overlap"] if config["eval"]["tile"] else 0,
+        projection=scoring["projection"],
+        dark=dark,
+        degradation=degradation(config["data"]["degradation"], data),
+        self_ensemble=scoring["self_ensemble"],
+        tile=scoring["tile"] or _image_side(config, data, spec.scale),
+        overlap=scoring["overlap"] if scoring["tile"] else 0,
         select=config["select"],
         select_metric=config["select_metric"],
         dataset=config["data"]["name"],
     )
-    return asdict(card)
 
 
-def imported(config: Mapping, module: nn.Module) -> dict:
-    """`model.json` of weights that were trained elsewhere: physical values are what it sees, and
-    its wavelengths are not known."""
-    msi = getattr(module, "msi_bands", 0)
-    scale = 1 if msi else config["scale"]
-    patch = config.get("data", {}).get("patch") or 64
-    card = Trained(
-        network={"name": config["model"]["name"]} | options(module),
-        scale=scale,
-        bands=module.bands,
-        msi_bands=msi,
+def _image_side(config: Mapping, data: Dataset, scale: int) -> int:
+    """Input pixels on the longer side of the largest test image, which is evaluated as a whole; of
+    a training patch where there is none."""
+    sides = [max(image.hr.shape[:2]) for image in data.test_images(config["scale"])]
+    patch = config["data"]["patch"] or data.split.patch_at(config["scale"])
+    return min(max(max(sides, default=patch) // scale, 1), LARGEST)
+
+
+def imported(config: Mapping, spec: NetworkSpec) -> Trained:
+    """The card of weights that were trained elsewhere: physical values are what the network sees,
+    and its wavelengths are not known."""
+    patch = config["data"]["patch"] or PATCH
+    return Trained(
+        spec,
         domains=[{"wavelengths": None, "normaliser": Normaliser().to_json()}],
-        tile=config.get("eval", {}).get("tile") or max(patch // scale, 1),
+        tile=config["eval"]["tile"] or max(patch // spec.scale, 1),
     )
-    return asdict(card)
 
 
-def _degradation(options: Mapping, data: Dataset) -> dict:
+def degradation(options: Mapping, data: Dataset) -> dict[str, Any]:
+    """A degradation's name and options as JSON, with the kernel that the data brings."""
     psf = data.extras.get("psf") if options["name"] == "psf" else None
     return dict(options) | ({"kernel": np.asarray(psf).tolist()} if psf is not None else {})
 
 
-def _domain(scene: Scene) -> dict:
+def _domain(scene: Scene) -> dict[str, Any]:
     normaliser = physical(scene.normaliser, scene.scale, scene.offset)
     wavelengths = scene.wavelengths
     return {
@@ -184,19 +174,8 @@ def _domain(scene: Scene) -> dict:
     }
 
 
-def options(network: nn.Module) -> dict[str, Any]:
-    """The fields of a network that JSON can hold; parts that were swapped in are not among them."""
-    named = {f.name: getattr(network, f.name) for f in fields(network)}
-    return {
-        name: value
-        for name, value in named.items()
-        if name not in ("parent", "name")
-        and (value is None or isinstance(value, str | int | float | bool | tuple))
-    }
-
-
 def physical(stored: Normaliser, scale: float, offset: float) -> Normaliser:
-    """The normaliser of `stored * scale + offset` that sees what `stored`'s own one sees."""
+    """The equivalent normaliser for physical values (`stored * scale + offset`)."""
     gain = stored.gain / scale
     return Normaliser(gain, stored.bias - offset * gain, stored.floor, stored.low, stored.high)
 
@@ -208,53 +187,63 @@ def of_stored(normaliser: Normaliser, scale: float, offset: float) -> Normaliser
     return Normaliser(gain, bias, normaliser.floor, normaliser.low, normaliser.high)
 
 
-def load(workdir: str | Path) -> Trained:
+def load(source: str | Path) -> Loaded:
+    """A trained network from its workdir."""
+    card = _read(Path(source))
+    return Loaded(card, lambda: _weights(source, card))
+
+
+def _read(workdir: Path) -> Trained:
     """`model.json`, checked."""
-    path = Path(workdir) / FILE
+    path = workdir / FILE
     try:
-        values = json.loads(path.read_text())
-        known = {f.name for f in fields(Trained)}
-        card = Trained(**{k: v for k, v in values.items() if k in known})
+        card = Trained.from_json(bounds.check(json.loads(path.read_text()), path))
         card.module()
     except FileNotFoundError:
         raise UserError(
             f"there is no {FILE} in {workdir}: train there, or run --mode=eval once to renew it"
         ) from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); run --mode=eval to renew it") from None
     return card
 
 
-def weights(workdir: str | Path, card: Trained) -> tuple[dict, int]:
+@reading
+def _weights(workdir: str | Path, card: Trained) -> tuple[dict, int]:
     """The variables that a run ended with, on every device, and their step."""
-    module, side = card.module(), max(card.tile, 4)
-    shapes = dict(
-        jax.eval_shape(
-            lambda key: module.init(key, _zeros(card.example(side, side)), train=False),
-            jax.random.key(0),
-        )
-    )
-    shapes.pop("intermediates", None)
-    params, stats = shapes.pop("params", {}), shapes.pop("batch_stats", {})
-    if not jax.tree.leaves((params, stats, shapes)):  # bicubic: nothing to load
+    if not jax.tree.leaves(card.spec.shapes()):  # bicubic: nothing to load
         return {}, 0
-    everywhere = mesh.replicated(mesh.make())
-    with Checkpoints(workdir, metric=card.select_metric, read_only=True) as found:
+    higher = metrics.higher_is_better(card.select_metric)
+    with Checkpoints(
+        workdir, metric=card.select_metric, higher_is_better=higher, read_only=True
+    ) as found:
         step = found.latest if card.select == "last" else found.best
         if step is None:
             raise UserError(f"there is no checkpoint in {workdir}: train first")
-        held = found.names(step)
-        average = "ema" if "ema" in held else "params"
-        wanted = {average: params, "batch_stats": stats, "constants": shapes}
-        asked = {
-            name: targets(tree, jax.tree.map(lambda _: everywhere, tree))
-            for name, tree in wanted.items()
-            if name in held
-        }
-        trees = found.restore(step, asked)
+        return restored(found, step, card.spec, mesh.replicated(mesh.make())), step
+
+
+def restored(checkpoints: Checkpoints, step: int, spec: NetworkSpec, place: Sharding) -> dict:
+    """What `spec.module().apply` takes, as a step has it: averaged weights where there are any."""
+    shapes = spec.shapes()
+    held = checkpoints.names(step)
+    average = "ema" if "ema" in held else "params"
+    wanted = {average: shapes.pop("params", {}), "batch_stats": shapes.pop("batch_stats", {})}
+    wanted["constants"] = shapes
+    asked = {
+        name: targets(tree, jax.tree.map(lambda _: place, tree))
+        for name, tree in wanted.items()
+        if name in held
+    }
+    trees = checkpoints.restore(step, asked)
     variables = {"params": trees.get(average, {}), "batch_stats": trees.get("batch_stats", {})}
-    return variables | trees.get("constants", {}), step
+    return variables | trees.get("constants", {})
 
 
-def _zeros(shapes: Mapping) -> dict:
-    return {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+def skipped(checkpoints: Checkpoints, step: int, place: Sharding) -> int:
+    """How many steps of training changed nothing, because a number was not finite."""
+    if "counters" not in checkpoints.names(step):  # imported weights
+        return 0
+    number = jax.ShapeDtypeStruct((), np.int32, sharding=place)
+    counters = {name: number for name in ("step", "skipped", "streak")}
+    return int(checkpoints.restore(step, {"counters": counters})["counters"]["skipped"])

@@ -1,4 +1,4 @@
-"""Whether a scene's bands are those a network was trained on, and how to make them so."""
+"""Matches a scene's bands to those a network was trained on, or resamples them."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from hsisr_jax import degrade
 from hsisr_jax.errors import UserError
 
 TOLERANCE = 0.25  # of the distance between bands
+ASSUMED = 12.0  # nm: how far wavelengths that nobody measured may be off
 FINER = 0.75  # a scene whose bands are closer than that is averaged, not interpolated
 
 
@@ -20,7 +21,7 @@ def band_map(
     bad: Sequence[bool] | None = None,
     resample: bool = False,
 ) -> np.ndarray | None:
-    """The linear map `[scene_bands, bands]` that shows a scene to a model; None: as it is.
+    """The linear map `[scene_bands, bands]` from a scene's to a model's bands; None: identity.
 
     The model has `bands` bands, at `wavelengths` where they are known. A scene that has them
     without its bad bands is taken without those. Anything else is an error, unless `resample`.
@@ -35,22 +36,45 @@ def band_map(
     if good.sum() == bands and alike(wavelengths, centres):
         return np.eye(scene_bands, dtype=np.float32)[:, good]
     if not resample:
+        way = "use --resample_bands to bring the scene to the model's wavelengths"
+        if why := _hindrance(centres, wavelengths):
+            way = f"they cannot be resampled ({why}): use a network that was trained on such bands"
         raise UserError(
             f"the scene's bands are not the model's.\n  model: {shown(wavelengths, bands)}\n"
-            f"  scene: {shown(scene, scene_bands)}\n"
-            "use --resample_bands to bring the scene to the model's wavelengths"
+            f"  scene: {shown(scene, scene_bands)}\n{way}"
         )
     result = np.zeros((scene_bands, bands), np.float32)
     result[good] = resampling(centres, np.asarray(wavelengths, float))
     return result
 
 
+def _hindrance(source: np.ndarray | None, target: Sequence[float] | None) -> str:
+    """The reason why a scene cannot be resampled to a model's wavelengths; empty if it can."""
+    if source is None or target is None:
+        return f"the {'scene' if source is None else 'model'} has no wavelengths"
+    try:
+        resampling(source, np.asarray(target, float))
+    except UserError as error:
+        return str(error).partition(":")[0]
+    return ""
+
+
 def alike(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
-    """Equal within a fraction of the band distance; unknown wavelengths agree with all."""
+    """Equal within a fraction of the band distance; unknown wavelengths agree with all. Where one
+    of the two is evenly spaced to the last digit, and so assumed, within a band or so."""
     if a is None or b is None or len(a) != len(b):
         return a is None or b is None
     a, b = np.asarray(a, float), np.asarray(b, float)
-    return bool((np.abs(a - b) <= np.maximum(TOLERANCE * spacing(a), 1.0)).all())
+    allowed = np.maximum(TOLERANCE * spacing(a), 1.0)
+    if assumed(a) != assumed(b):
+        allowed = np.maximum(allowed, np.minimum(1.5 * spacing(a), ASSUMED))
+    return bool((np.abs(a - b) <= allowed).all())
+
+
+def assumed(centres: Sequence[float] | np.ndarray) -> bool:
+    """Whether wavelengths are spaced evenly, as no sensor's are: drawn between two ends."""
+    steps = np.diff(np.asarray(centres, float))
+    return len(steps) > 7 and float(np.ptp(steps)) < 1e-6 * abs(float(steps[0]))
 
 
 def spacing(centres: np.ndarray) -> np.ndarray:

@@ -21,26 +21,20 @@ from hsisr_jax.ops.largest import largest
 DROPOUT = 0.2
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def reverse_gradient(x: jax.Array, strength: jax.Array | float) -> jax.Array:
-    """`x`; its gradient is multiplied by `-strength`, which itself gets none."""
+    """The identity, whose gradient is multiplied by `-strength`; `strength` gets no gradient."""
     return x
 
 
-def _forward(x, strength):
-    return x, strength
-
-
-def _backward(strength, gradient):
-    reversed_ = gradient * (-jnp.asarray(strength)).astype(gradient.dtype)
-    return reversed_, jnp.zeros_like(jnp.asarray(strength))
-
-
-reverse_gradient.defvjp(_forward, _backward)
+@reverse_gradient.defjvp
+def _reversed(primals, tangents):
+    x, strength = primals
+    return x, tangents[0] * (-jnp.asarray(strength)).astype(x.dtype)
 
 
 class Conv2dDiscriminator(nn.Module):
-    """One guess an image from two convolutions, repeated over its pixels: the published choice."""
+    """One decision per image from two convolutions, repeated over its pixels; as published."""
 
     domains: int = 2
     features: int = 16
@@ -66,7 +60,7 @@ class Conv2dDiscriminator(nn.Module):
 
 
 class Conv1dDiscriminator(nn.Module):
-    """One guess a pixel from two convolutions along its materials."""
+    """One decision per pixel from two convolutions along its materials."""
 
     domains: int = 2
     features: int = 8
@@ -88,7 +82,7 @@ class Conv1dDiscriminator(nn.Module):
 
 
 class DenseDiscriminator(nn.Module):
-    """One guess a pixel from its abundances alone, by two hidden layers."""
+    """One decision per pixel from its abundances, by two hidden layers."""
 
     domains: int = 2
     features: int = 8

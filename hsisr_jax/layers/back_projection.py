@@ -1,8 +1,9 @@
-"""Back-projection: an estimate moved until its degradation gives the input back.
+"""Back-projection: corrects an estimate until its degradation reproduces the input.
 
-Irani and Peleg, "Improving resolution by image registration", CVGIP 53 (1991). What the estimate
-lacks at low resolution is upsampled and added. It adds no detail; it keeps an estimate from
-contradicting what was seen, band by band, which holds the spectra of flat areas.
+Irani and Peleg, "Improving resolution by image registration", CVGIP 53 (1991). The
+difference between the input and the degraded estimate is upsampled and added, band by band. It adds
+no detail, but makes the estimate consistent with the input, which preserves the spectra of flat
+areas.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,6 @@ import jax.numpy as jnp
 
 from hsisr_jax import resize
 
-DARK = 0.3  # of the mean of the training scenes: water and shadow, whose spectra are mostly noise
 Observe = Callable[[jax.Array], dict[str, jax.Array]]  # what the sensor sees: `lr` and more
 
 
@@ -33,10 +33,12 @@ def back_projected(
 
 
 def held(x, moved, dark, xp):
-    """`moved`, but where `x` is darker than `dark` (root mean square of a spectrum) only its
-    brightness: the spectral direction stays that of `x`. Up to twice as bright, in part.
+    """Returns `moved`, except where `x` is dark: there only the brightness changes.
 
-    The noise of `lr`, and what bright neighbours leave behind, stay out of dark pixels' spectra.
+    Below `dark` (root mean square of a spectrum) the spectral direction stays that of `x`; from
+    there to twice that, both are blended linearly.
+
+    This keeps the noise of `lr` and the influence of bright neighbours out of dark pixels' spectra.
     """
     if isinstance(dark, float) and not dark:
         return moved
@@ -50,4 +52,4 @@ def along(direction, x, xp):
     dot = xp.einsum("...c,...c->...", direction, x)
     square = xp.einsum("...c,...c->...", direction, direction)
     factor = xp.where(square > 0, dot / xp.where(square > 0, square, 1), 1)
-    return direction * xp.maximum(factor, 0)[..., None]  # never turned round
+    return direction * xp.maximum(factor, 0)[..., None]  # never reversed

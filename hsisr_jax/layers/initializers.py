@@ -4,7 +4,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 
 def uniform_bound(bound: float):
@@ -19,11 +18,6 @@ def uniform_bound(bound: float):
 def torch_uniform(fan_in: int):
     """PyTorch's default for the kernel and the bias of linear and convolution layers."""
     return uniform_bound(1 / math.sqrt(fan_in))
-
-
-def xavier_uniform(gain: float = 1.0):
-    """Glorot uniform with a gain, for `(in, out)` matrices."""
-    return nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
 
 
 def xavier_normal(gain: float = 1.0):

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from hsisr_jax.layers.conv import Dense
 from hsisr_jax.layers.initializers import xavier_normal
+from hsisr_jax.ops.derivatives import with_gradient
 
 Weights = tuple[
     jax.Array, jax.Array, jax.Array
@@ -30,12 +31,6 @@ class LSTMCell(nn.Module):
         memory = f * memory + i * g
         state = (o * jnp.tanh(memory)).astype(x.dtype)
         return (state, memory), (state, memory, (i, f, g, o))
-
-
-@jax.custom_vjp
-def lstm(x: jax.Array, weights: Weights) -> jax.Array:
-    """States of `k` LSTMs over `t k m c`, from zero: `t k m d`."""
-    return _run(x, weights)[0]
 
 
 def _run(x: jax.Array, weights: Weights) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -84,7 +79,10 @@ def _before(x: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
 
-lstm.defvjp(_forward, _backward)
+@with_gradient(_forward, _backward, point=lambda residuals: residuals[:2])
+def lstm(x: jax.Array, weights: Weights) -> jax.Array:
+    """States of `k` LSTMs over `t k m c`, from zero: `t k m d`."""
+    return _run(x, weights)[0]
 
 
 class BiLSTM2D(nn.Module):

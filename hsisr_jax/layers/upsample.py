@@ -17,13 +17,6 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     return x.reshape(b, h * factor, w * factor, c)
 
 
-def pixel_unshuffle(x: jax.Array, factor: int) -> jax.Array:
-    """The inverse of `pixel_shuffle`."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // factor, factor, w // factor, factor, c).transpose(0, 1, 3, 5, 2, 4)
-    return x.reshape(b, h // factor, w // factor, c * factor * factor)
-
-
 def stages(scale: int) -> tuple[int, ...]:
     """The shuffles that make up `scale`: twos for a power of two, one three for three."""
     if scale == 3:

@@ -26,6 +26,8 @@ from hsisr_jax.metrics.errors import (
     psnr_per_band,
     rmse,
 )
+from hsisr_jax.metrics.guided import d_lambda, d_s, hqnr, qnr
+from hsisr_jax.metrics.hypercomplex import q2n
 from hsisr_jax.metrics.protocols import HIGHER_IS_BETTER, PROTOCOLS, Protocol
 from hsisr_jax.metrics.spectral import appsa, sam, sam_map, sid
 from hsisr_jax.metrics.structure import least_side, ssim, uiqi
@@ -35,15 +37,20 @@ __all__ = [
     "appsa",
     "cc",
     "conventions",
+    "d_lambda",
+    "d_s",
     "dd",
     "ergas",
     "evaluate",
     "higher_is_better",
+    "hqnr",
     "mare",
     "mse_per_band",
     "protocol_names",
     "psnr",
     "psnr_per_band",
+    "q2n",
+    "qnr",
     "rmse",
     "sam",
     "sam_map",
@@ -61,20 +68,37 @@ def evaluate(
     protocol: str = "sspsr",
     data_range: float = 1.0,
     ratio: float | None = None,
+    mask: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
     """The scores of `estimate` under a published protocol: scalars for a cube, `[b]` for a batch.
 
-    `data_range` is the span of valid values (maximum - minimum). `ratio` is the scale of the
-    super-resolution, for ERGAS (100 / ratio); None is the protocol's own, 4 for sspsr and asnlsr,
-    1 for ssran, whose published test scores spectral super-resolution. ssran scales both images
-    from `data_range` to 255 itself, as that test does: RMSE and DD are in 255ths.
+    Every score of an image with a value that is not finite is NaN, whatever a protocol leaves out;
+    so is one of an image without a pixel (or a window, for SSIM and UIQI) inside the mask.
+    ssran scales both images from `data_range` to 255 itself, as its published test does: RMSE and
+    DD are in 255ths.
+
+    Args:
+        reference: the true cube `(H, W, C)` or batch `(B, H, W, C)`.
+        estimate: as large.
+        protocol: `sspsr`, `asnlsr` or `ssran`.
+        data_range: the span of valid values (maximum - minimum).
+        ratio: the scale of the super-resolution, for ERGAS (100 / ratio). None is the protocol's
+            own: 4 for sspsr and asnlsr, 1 for ssran, whose published test scores spectral
+            super-resolution.
+        mask: `(H, W)`, for all of a batch, or `(B, H, W)`: true where there are data. The other
+            pixels do not count, whatever they hold; of windows only those without any of them do.
+
+    Returns:
+        The protocol's keys to their scores.
     """
     chosen = _protocol(protocol)
     if isinstance(data_range, (int, float)) and not data_range > 0:
         raise UserError(f"data_range is maximum - minimum, a positive number, not {data_range}")
     ratio = chosen.ratio if ratio is None else ratio
     options = (jnp.asarray(v, float) for v in (data_range, ratio))  # 4 and 4.0 compile once
-    return _evaluate(reference, estimate, *options, protocol=protocol)
+    if mask is not None and jnp.ndim(mask) == jnp.ndim(reference) - 2:
+        mask = jnp.broadcast_to(mask, jnp.shape(reference)[:-1])
+    return _evaluate(reference, estimate, *options, mask, protocol=protocol)
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -115,16 +139,17 @@ def _protocol(name: str) -> Protocol:
 
 
 @partial(jax.jit, static_argnames="protocol")
-def _evaluate(reference, estimate, data_range, ratio, *, protocol):
+def _evaluate(reference, estimate, data_range, ratio, mask, *, protocol):
     chosen = PROTOCOLS[protocol]
-    reference, estimate = cubes(reference, estimate)
+    reference, estimate = cubes(reference, estimate, mask)
     data_range, ratio = (v.astype(reference.dtype) for v in (data_range, ratio))
     if chosen.peak is not None:
         gain = chosen.peak / data_range
         reference, estimate, data_range = reference * gain, estimate * gain, chosen.peak
-    given = {"data_range": data_range, "ratio": ratio}
+    given = {"data_range": data_range, "ratio": ratio, "mask": mask}
+    finite = (jnp.isfinite(reference) & jnp.isfinite(estimate)).all((-3, -2, -1))
     scores = {}
     for key, (metric, conventions) in chosen.metrics.items():
         asked = {k: v for k, v in given.items() if k in signature(metric).parameters}
         scores[key] = metric(reference, estimate, **{**asked, **conventions})
-    return scores
+    return {key: jnp.where(finite, score, jnp.nan) for key, score in scores.items()}

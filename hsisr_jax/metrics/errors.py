@@ -8,8 +8,10 @@ published codes do differently is a keyword:
 - `drop_empty`: leave out the bands whose reference sums to zero (SSRAN).
 - `shift`, `clip`: added to both cubes, then a clipping, before ERGAS (A-SNLSR: 0.5, [0, 1]).
 
-Degenerate input gives finite values, where the published codes give infinity or NaN, and gradients
-are finite everywhere: docs/metrics.md has the table.
+`mask` (`(..., H, W)`, true where there are data) leaves out the other pixels, whatever they hold.
+
+Degenerate images give finite values, where the published codes give infinity or NaN, and gradients
+of finite images are finite: docs/metrics.md has the table. What is not finite scores NaN.
 """
 
 import jax
@@ -29,39 +31,53 @@ def psnr(
     data_range: float | None = 1.0,
     average: str = "bands",
     drop_empty: bool = False,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
     """Peak signal-to-noise ratio in dB, within +-`PSNR_CEILING`."""
-    reference, estimate = cubes(reference, estimate)
+    reference, estimate = cubes(reference, estimate, mask)
+    kept = kept_bands(reference, drop_empty, mask)
     if average == "bands":
-        bands = psnr_per_band(reference, estimate, data_range=data_range)
-        return mean_of_bands(bands, kept_bands(reference, drop_empty))
+        bands = psnr_per_band(reference, estimate, data_range=data_range, mask=mask)
+        return mean_of_bands(bands, kept)
     if average != "whole":
         raise UserError(f"unknown average {average!r} of PSNR; known: bands, whole")
-    error = mean_of_bands(mse_per_band(reference, estimate), kept_bands(reference, drop_empty))
-    peak = reference.max((-3, -2, -1)) if data_range is None else data_range
+    error = mean_of_bands(mse_per_band(reference, estimate, mask=mask), kept)
+    peak = _largest(reference, mask).max(-1) if data_range is None else data_range
     return _decibels(peak, error)
 
 
 def psnr_per_band(
-    reference: jax.Array, estimate: jax.Array, *, data_range: float | None = 1.0
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    data_range: float | None = 1.0,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
     """The PSNR of each band, `(..., C)`."""
-    reference, estimate = cubes(reference, estimate)
-    peak = reference.max((-3, -2)) if data_range is None else data_range
-    return _decibels(peak, mse_per_band(reference, estimate))
+    reference, estimate = cubes(reference, estimate, mask)
+    peak = _largest(reference, mask) if data_range is None else data_range
+    return _decibels(peak, mse_per_band(reference, estimate, mask=mask))
 
 
-def mse_per_band(reference: jax.Array, estimate: jax.Array) -> jax.Array:
+def mse_per_band(
+    reference: jax.Array, estimate: jax.Array, *, mask: jax.Array | None = None
+) -> jax.Array:
     """The mean squared error of each band, `(..., C)`."""
-    reference, estimate = cubes(reference, estimate)
-    return spatial_mean(jnp.square(reference - estimate))
+    reference, estimate = cubes(reference, estimate, mask)
+    return spatial_mean(jnp.square(reference - estimate), mask)
 
 
-def rmse(reference: jax.Array, estimate: jax.Array, *, drop_empty: bool = False) -> jax.Array:
+def rmse(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    drop_empty: bool = False,
+    mask: jax.Array | None = None,
+) -> jax.Array:
     """Root of the mean squared error over everything."""
-    reference, estimate = cubes(reference, estimate)
-    error = mse_per_band(reference, estimate)
-    return safe_sqrt(mean_of_bands(error, kept_bands(reference, drop_empty)))
+    reference, estimate = cubes(reference, estimate, mask)
+    error = mse_per_band(reference, estimate, mask=mask)
+    return safe_sqrt(mean_of_bands(error, kept_bands(reference, drop_empty, mask)))
 
 
 def ergas(
@@ -72,80 +88,116 @@ def ergas(
     shift: float = 0.0,
     clip: tuple[float, float] | None = None,
     drop_empty: bool = False,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
     """`100 / ratio` times the root of the bands' mean of MSE / mean^2; `ratio` is the scale.
 
     A band whose mean is zero has no relative error and is left out of the mean.
     """
-    reference, estimate = cubes(reference, estimate)
+    reference, estimate = cubes(reference, estimate, mask)
     if shift or clip is not None:
         low, high = (None, None) if clip is None else clip
         reference, estimate = (jnp.clip(x + shift, low, high) for x in (reference, estimate))
-    mean = spatial_mean(reference)
-    kept = kept_bands(reference, drop_empty) & (mean != 0)
-    relative = mse_per_band(reference, estimate) / jnp.where(kept, jnp.square(mean), 1.0)
+    mean = spatial_mean(reference, mask)
+    kept = kept_bands(reference, drop_empty, mask) & (mean != 0)
+    relative = mse_per_band(reference, estimate, mask=mask) / jnp.where(kept, jnp.square(mean), 1.0)
     return 100 / ratio * safe_sqrt(mean_of_bands(relative, kept))
 
 
-def cc(reference: jax.Array, estimate: jax.Array, *, drop_empty: bool = False) -> jax.Array:
+def cc(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    drop_empty: bool = False,
+    mask: jax.Array | None = None,
+) -> jax.Array:
     """Pearson's correlation of each band over its pixels, mean over bands.
 
     A band that is constant in the estimate alone scores 0; one that is constant in the reference
     has no correlation and is left out of the mean.
     """
-    reference, estimate = cubes(reference, estimate)
-    x, y = (x - spatial_mean(x)[..., None, None, :] for x in (reference, estimate))
+    reference, estimate = cubes(reference, estimate, mask)
+    x, y = (x - spatial_mean(x, mask)[..., None, None, :] for x in (reference, estimate))
     # The root of each variance, not of their product: that underflows for faint bands.
-    spread_x, spread_y = (safe_sqrt(spatial_mean(x * x)) for x in (x, y))
-    varied = jnp.min(reference, (-3, -2)) < jnp.max(reference, (-3, -2))
-    kept = kept_bands(reference, drop_empty) & varied
+    spread_x, spread_y = (safe_sqrt(spatial_mean(x * x, mask)) for x in (x, y))
+    varied = -_largest(-reference, mask) < _largest(reference, mask)
+    kept = kept_bands(reference, drop_empty, mask) & varied
     spread = spread_x * spread_y
-    correlation = spatial_mean(x * y) / jnp.where(spread > 0, spread, 1.0)
-    return mean_of_bands(jnp.where(spread > 0, correlation, 0.0), kept)
+    constant = spread <= 0
+    correlation = spatial_mean(x * y, mask) / jnp.where(constant, 1.0, spread)
+    return mean_of_bands(jnp.where(constant, 0.0, correlation), kept)
 
 
-def mare(reference: jax.Array, estimate: jax.Array, *, offset: float = 1.0) -> jax.Array:
+def mare(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    offset: float = 1.0,
+    mask: jax.Array | None = None,
+) -> jax.Array:
     """Mean of |error| / (reference + offset); pixels where that divisor is 0 divide by 1."""
-    reference, estimate = cubes(reference, estimate)
+    reference, estimate = cubes(reference, estimate, mask)
     divisor = reference + offset
-    return _mean(jnp.abs(reference - estimate) / jnp.where(divisor == 0, 1.0, divisor))
+    relative = jnp.abs(reference - estimate) / jnp.where(divisor == 0, 1.0, divisor)
+    return spatial_mean(relative, mask).mean(-1)
 
 
-def dd(reference: jax.Array, estimate: jax.Array, *, drop_empty: bool = False) -> jax.Array:
+def dd(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    drop_empty: bool = False,
+    mask: jax.Array | None = None,
+) -> jax.Array:
     """Degree of distortion: mean absolute difference over everything."""
-    reference, estimate = cubes(reference, estimate)
-    bands = spatial_mean(jnp.abs(reference - estimate))
-    return mean_of_bands(bands, kept_bands(reference, drop_empty))
+    reference, estimate = cubes(reference, estimate, mask)
+    bands = spatial_mean(jnp.abs(reference - estimate), mask)
+    return mean_of_bands(bands, kept_bands(reference, drop_empty, mask))
 
 
 # -- what every metric uses ----------------------------------------------------------------------
 
 
-def cubes(reference: jax.Array, estimate: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Both cubes in float32 or better; a clear error where they are not two equal cubes."""
+def cubes(
+    reference: jax.Array, estimate: jax.Array, mask: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Both cubes in float32 or better, 0 outside the mask; a clear error where they are not two
+    equal cubes, or the mask is not theirs."""
     reference, estimate = at_least_float32(reference), at_least_float32(estimate)
     if reference.shape != estimate.shape or reference.ndim < 3 or reference.size == 0:
         raise UserError(
             f"a metric compares two cubes (..., H, W, C) of one shape, not {reference.shape} "
             f"and {estimate.shape}"
         )
-    return reference, estimate
+    if mask is None:
+        return reference, estimate
+    if jnp.shape(mask) != reference.shape[:-1]:
+        raise UserError(
+            f"a mask has the cubes' rows and columns, {reference.shape[:-1]}, not "
+            f"{jnp.shape(mask)}: one value a pixel, true where there are data"
+        )
+    shown = jnp.asarray(mask, bool)[..., None]
+    return jnp.where(shown, reference, 0), jnp.where(shown, estimate, 0)
 
 
-def spatial_mean(x: jax.Array) -> jax.Array:
-    """Mean over H and W, `(..., C)`.
+def spatial_mean(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Mean over H and W, or over the pixels of the mask, `(..., C)`; NaN where it has none.
 
     One axis after the other: a single float32 sum over 512 x 512 pixels loses three digits on a
     CPU, two sums over 512 lose none.
     """
-    return x.mean(-2).mean(-2)
+    if mask is None:
+        return x.mean(-2).mean(-2)
+    shown = jnp.asarray(mask, bool)
+    share = shown.astype(x.dtype).mean(-1).mean(-1)
+    return jnp.where(shown[..., None], x, 0).mean(-2).mean(-2) / share[..., None]
 
 
-def kept_bands(reference: jax.Array, drop_empty: bool) -> jax.Array:
+def kept_bands(reference: jax.Array, drop_empty: bool, mask: jax.Array | None = None) -> jax.Array:
     """Which bands count, `(..., C)` bool."""
     if not drop_empty:
         return jnp.ones((*reference.shape[:-3], reference.shape[-1]), bool)
-    return spatial_mean(reference) != 0
+    return spatial_mean(reference, mask) != 0
 
 
 def mean_of_bands(scores: jax.Array, kept: jax.Array) -> jax.Array:
@@ -153,8 +205,10 @@ def mean_of_bands(scores: jax.Array, kept: jax.Array) -> jax.Array:
     return jnp.where(kept, scores, 0.0).sum(-1) / jnp.maximum(kept.sum(-1), 1)
 
 
-def _mean(x: jax.Array) -> jax.Array:
-    return spatial_mean(x).mean(-1)
+def _largest(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """The largest value of each band, `(..., C)`."""
+    shown = x if mask is None else jnp.where(jnp.asarray(mask, bool)[..., None], x, -jnp.inf)
+    return shown.max((-3, -2))
 
 
 def _decibels(peak: jax.Array | float, error: jax.Array) -> jax.Array:

@@ -89,5 +89,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
 HIGHER_IS_BETTER = {
     **dict.fromkeys(("MPSNR", "PSNR", "MSSIM", "SSIM", "UIQI", "CrossCorrelation", "CC"), True),
     **dict.fromkeys(("ERGAS", "SAM", "RMSE", "SID", "APPSA", "MARE", "DD"), False),
-    "consistency": False,  # not of a protocol: see `inference.evaluate`
+    "consistency": False,  # not of a protocol, as the next: see `inference.evaluate`
+    "loss": False,
 }

@@ -23,14 +23,16 @@ def sam(
     norm_epsilon: float = 0.0,
     dot_epsilon: float = 0.0,
     drop_empty: bool = False,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
     """Mean spectral angle over pixels; `skip_zero` leaves out pixels where a spectrum is zero.
 
-    Without any pixel left, 0.
+    Without any pixel left, 0. `mask` is as in `metrics.errors`.
     """
-    reference, estimate = cubes(reference, estimate)
+    reference, estimate = cubes(reference, estimate, mask)
     if drop_empty:  # a band that is left out adds to no norm and no product
-        estimate = jnp.where(kept_bands(reference, True)[..., None, None, :], estimate, 0.0)
+        kept = kept_bands(reference, True, mask)
+        estimate = jnp.where(kept[..., None, None, :], estimate, 0.0)
     angle = spectral_angle(
         reference, estimate, norm_epsilon=norm_epsilon, dot_epsilon=dot_epsilon
     )  # ... H W
@@ -40,7 +42,7 @@ def sam(
         share = _mean_hw(counted.astype(angle.dtype))
         angle = angle / jnp.where(share > 0, share, 1.0)
     else:
-        angle = _mean_hw(angle)
+        angle = _mean_hw(angle, mask)
     return angle * DEGREES if degrees else angle
 
 
@@ -51,24 +53,36 @@ def sam_map(reference: jax.Array, estimate: jax.Array, *, degrees: bool = True) 
     return angle * DEGREES if degrees else angle
 
 
-def appsa(reference: jax.Array, estimate: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
+def appsa(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    epsilon: float = 1e-3,
+    mask: jax.Array | None = None,
+) -> jax.Array:
     """Average per-pixel spectral angle in radians, `epsilon` added to the product of the norms."""
-    reference, estimate = cubes(reference, estimate)
-    return _mean_hw(spectral_angle(reference, estimate, product_epsilon=epsilon))
+    reference, estimate = cubes(reference, estimate, mask)
+    return _mean_hw(spectral_angle(reference, estimate, product_epsilon=epsilon), mask)
 
 
-def sid(reference: jax.Array, estimate: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
+def sid(
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    epsilon: float = 1e-3,
+    mask: jax.Array | None = None,
+) -> jax.Array:
     """Spectral information divergence as SSPSR has it: of bands, unnormalised, in decimal digits.
 
     The published form is NaN once a value falls below -epsilon; here the logarithm's argument stays
     above epsilon / 1000.
     """
-    reference, estimate = cubes(reference, estimate)
+    reference, estimate = cubes(reference, estimate, mask)
     logs = (jnp.log10(jnp.maximum(x + epsilon, epsilon / 1000)) for x in (reference, estimate))
     difference = next(logs) - next(logs)
-    bands = jnp.abs(spatial_mean((reference - estimate) * difference))
+    bands = jnp.abs(spatial_mean((reference - estimate) * difference, mask))
     return bands.mean(-1)
 
 
-def _mean_hw(x: jax.Array) -> jax.Array:
-    return x.mean(-1).mean(-1)
+def _mean_hw(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    return spatial_mean(x[..., None], mask)[..., 0]

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.metrics.errors import cubes, kept_bands, mean_of_bands
+from hsisr_jax.metrics.errors import cubes, kept_bands, mean_of_bands, spatial_mean
 
 # mean x, mean d, var x + var y, var d: each (h, w)
 Moments = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
@@ -42,8 +42,11 @@ def ssim(
     k1: float = 0.01,
     k2: float = 0.03,
     drop_empty: bool = False,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
     """Mean SSIM of the bands; `window` is "uniform" or "gaussian" (of `sigma`).
+
+    With a `mask` (`(..., H, W)`, true where there are data) only windows wholly inside it count.
 
     `border` is "valid", or "reflect": mirror the image, without repeating the edge pixel, so that
     every pixel is the centre of a window.
@@ -70,7 +73,8 @@ def ssim(
         structure = 1 - unbiased * error / (unbiased * spread + c2)
         return luminance * structure
 
-    return _over_bands(index, reference, estimate, least_side(size, border), drop_empty)
+    smallest = least_side(size, border)
+    return _over_bands(index, reference, estimate, smallest, drop_empty, mask, size, margin)
 
 
 def least_side(size: int, border: str = "valid") -> int:
@@ -79,12 +83,17 @@ def least_side(size: int, border: str = "valid") -> int:
 
 
 def uiqi(
-    reference: jax.Array, estimate: jax.Array, *, size: int = 8, drop_empty: bool = False
+    reference: jax.Array,
+    estimate: jax.Array,
+    *,
+    size: int = 8,
+    drop_empty: bool = False,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
     """Wang and Bovik's index over sliding blocks, mean over positions, then bands.
 
     A block that is constant in both images keeps the factor of the means alone; one whose means
-    are zero in both, the factor of the variances alone.
+    are zero in both, the factor of the variances alone. `mask` is as in `ssim`.
     """
 
     def index(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -93,22 +102,46 @@ def uiqi(
         luminance = 1 - _ratio(jnp.square(mean_d), power)
         return luminance * (1 - _ratio(error, spread))
 
-    return _over_bands(index, reference, estimate, size, drop_empty)
+    return _over_bands(index, reference, estimate, size, drop_empty, mask, size)
 
 
 def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)
+    none = b <= 0  # false for NaN, whose ratio is NaN
+    return jnp.where(none, 0.0, a / jnp.where(none, 1.0, b))
 
 
-def _over_bands(index, reference, estimate, smallest: int, drop_empty: bool) -> jax.Array:
-    """The mean over positions of `index(x, y)` for each band, then the mean over bands."""
-    reference, estimate = cubes(reference, estimate)
+def _over_bands(
+    index, reference, estimate, smallest: int, drop_empty: bool, mask, size: int, margin: int = 0
+) -> jax.Array:
+    """The mean over positions of `index(x, y)` for each band, then the mean over bands. The windows
+    have `size` pixels a side and begin `margin` pixels outside the image."""
+    reference, estimate = cubes(reference, estimate, mask)
     *lead, h, w, c = reference.shape
     if min(h, w) < smallest:
         raise UserError(f"the metric's window needs {smallest} pixels a side, not {h} x {w}")
     bands = tuple(jnp.moveaxis(x, -1, -3).reshape(-1, h, w) for x in (reference, estimate))
-    scores = jax.lax.map(lambda pair: index(*pair).mean(-1).mean(-1), bands)
-    return mean_of_bands(scores.reshape(*lead, c), kept_bands(reference, drop_empty))
+    kept = kept_bands(reference, drop_empty, mask)
+    if mask is None:
+        scores = jax.lax.map(lambda pair: index(*pair).mean(-1).mean(-1), bands)
+        return mean_of_bands(scores.reshape(*lead, c), kept)
+    whole = _whole_windows(jnp.asarray(mask, bool).reshape(-1, h, w), size, margin)
+
+    def score(x: jax.Array, y: jax.Array, image: jax.Array) -> jax.Array:
+        return spatial_mean(index(x, y)[..., None], whole[image])[0]
+
+    images = jnp.arange(len(whole)).repeat(c)
+    scores = jax.lax.map(lambda band: score(*band), (*bands, images))
+    return mean_of_bands(scores.reshape(*lead, c), kept)
+
+
+def _whole_windows(mask: jax.Array, size: int, margin: int) -> jax.Array:
+    """Which windows have no pixel outside the masks `n h w`."""
+    mask = jnp.pad(mask, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
+    least, shape = jax.lax.min, (1, size, size)
+    windows = jax.lax.reduce_window(
+        mask.astype(jnp.float32), jnp.inf, least, shape, (1, 1, 1), "valid"
+    )
+    return windows > 0
 
 
 def _box_moments(x: jax.Array, y: jax.Array, size: int) -> Moments:

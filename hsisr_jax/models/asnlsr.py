@@ -1,7 +1,7 @@
-"""A-SNLSR: SNLSR whose abundances are made alike in two spectral domains.
+"""A-SNLSR: SNLSR with adversarial alignment of the abundances of two spectral domains.
 
-A discriminator tries to tell from an abundance map which domain it comes from; a gradient reversal
-between the two makes the encoder hide it. High-resolution targets of the source domain (0) then
+A discriminator predicts the domain of an abundance map; a gradient reversal between the two trains
+the encoder to make that impossible. High-resolution targets of the source domain (0) then
 serve the target domain as well. The losses are in `losses.create("asnlsr")`.
 
 The parameters of the discriminator are those under `discriminator`; everything else at the top is
@@ -10,10 +10,13 @@ reversal's strength fixed at 0.01; here the batch may hold another one (`reversa
 that it can grow during training.
 """
 
+import dataclasses
+
 from flax import linen as nn
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.adversarial import DISCRIMINATORS, reverse_gradient
+from hsisr_jax.models import snlsr
 from hsisr_jax.models.snlsr import SNLSR
 
 
@@ -45,3 +48,11 @@ class AdversarialSNLSR(SNLSR):
         width = self.discriminator_features
         options = {"norm_groups": self.norm_groups} | ({} if width is None else {"features": width})
         return DISCRIMINATORS[kind](domains=self.domains, name="discriminator", **options)
+
+
+NETWORK = dataclasses.replace(
+    snlsr.NETWORK,
+    name="asnlsr",
+    build=AdversarialSNLSR,
+    discriminator=lambda asnlsr: asnlsr.make_discriminator(),
+)

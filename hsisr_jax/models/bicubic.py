@@ -5,6 +5,7 @@ from flax import linen as nn
 
 from hsisr_jax import resize
 from hsisr_jax.errors import UserError
+from hsisr_jax.models.network import Network
 
 
 class Bicubic(nn.Module):
@@ -22,3 +23,6 @@ class Bicubic(nn.Module):
         if self.kernel == "torch":
             return resize.interpolate(lr, (self.scale * lr.shape[1], self.scale * lr.shape[2]))
         raise UserError(f"unknown kernel {self.kernel!r}: use 'matlab' or 'torch'")
+
+
+NETWORK = Network("bicubic", Bicubic, whole="")

@@ -23,6 +23,7 @@ from hsisr_jax.layers.attention import ChannelAttention
 from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.upsample import Upsampler
+from hsisr_jax.models.network import Network
 from hsisr_jax.ops.attention import attend_in_blocks
 from hsisr_jax.ops.windows import fold, unfold
 from hsisr_jax.resize import interpolate
@@ -197,3 +198,12 @@ class ESRT(nn.Module):
 def _scaled(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
     """`x` times a learned number of that name, 1 at first."""
     return x * module.param(name, nn.initializers.ones, (1,)).reshape((1,) * x.ndim)
+
+
+NETWORK = Network(  # two layers make its output, one of them behind a ReLU, dead at zero
+    "esrt",
+    ESRT,
+    whole="channel attention and attention between pixels",
+    adds_bicubic=lambda esrt: esrt.bicubic_skip,
+    may_be_zero=("blocks",),
+)

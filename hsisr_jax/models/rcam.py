@@ -20,6 +20,7 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.attention import ChannelAttention
 from hsisr_jax.layers.conv import Conv, ConvTranspose
+from hsisr_jax.models.network import Network
 from hsisr_jax.resize import interpolate
 
 
@@ -109,3 +110,15 @@ class RCAM(nn.Module):
             raise UserError(f"rcam expects {expected} bands, lr has {lr.shape[-1]}: set bands")
         if self.bicubic_skip and expected != self.bands:
             raise UserError(f"{expected} input bands cannot be added to {self.bands}: bicubic_skip")
+
+
+NETWORK = Network(
+    "rcam",
+    RCAM,
+    whole="channel attention",
+    last_layer=lambda rcam: f"stage_{rcam.scale.bit_length() - 2}/upsample",
+    adds_bicubic=lambda rcam: rcam.bicubic_skip,
+    input_bands=lambda rcam: rcam.input_bands,
+    tiny={"features": 16, "dense_blocks": 2, "rcams": 2},
+    may_be_zero=("rcams",),  # refused in the network's own words
+)

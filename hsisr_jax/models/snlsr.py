@@ -6,13 +6,13 @@ abundances of a few materials, six spectral-spatial attention modules with dense
 upsamplings refine them, and the endmembers, one spectrum a material, mix them again.
 
 Departures from the published code:
-- It gives the scale it is asked for. The code upsamples twice by `factor // 2`, which is right for
-  4 alone: `stage_scales=(factor // 2, factor // 2)` gives what it does.
+- `scale` is the scale of the output. The code upsamples twice by `factor // 2`, which is correct
+  only for 4; `stage_scales=(factor // 2, factor // 2)` reproduces it.
 - Sizes of the input are free; the code needs the constructor's size and sides of at least 15.
 - The attention between channels is a power series (`attention="full"` makes the matrix), equal to
   float32 rounding.
-- The code freezes encoder and endmembers unless told to `pretrain`. Here that is the optimizer's
-  affair: `FROZEN_WITHOUT_PRETRAINING` names them.
+- The code freezes encoder and endmembers unless `pretrain` is set. Here `config.optimizer.freeze`
+  does that.
 """
 
 import jax
@@ -24,9 +24,8 @@ from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.spatial_attention import ConvolutionalBlockAttention
 from hsisr_jax.layers.spectral_attention import Merge, SpectralSpatialAttention
 from hsisr_jax.layers.upsample import Upsampler
+from hsisr_jax.models.network import Network
 from hsisr_jax.resize import interpolate
-
-FROZEN_WITHOUT_PRETRAINING = ("encoder", "endmembers")  # parameters, by their name at the top
 
 
 class SNLSR(nn.Module):
@@ -100,7 +99,7 @@ class UnmixingEncoder(nn.Module):
 
 
 def two_stages(scale: int) -> tuple[int, int]:
-    """The scale as a product of two upsamplings, as even as can be, the smaller one first."""
+    """Factors the scale into two upsamplings, as even as possible, the smaller one first."""
     possible = [
         (first, scale // first)
         for first in range(1, int(scale**0.5) + 1)
@@ -113,3 +112,14 @@ def two_stages(scale: int) -> tuple[int, int]:
 
 def _can_upsample(scale: int) -> bool:
     return scale == 3 or scale & (scale - 1) == 0
+
+
+NETWORK = Network(
+    "snlsr",
+    SNLSR,
+    whole="attention between channels over all pixels",
+    last_layer=lambda snlsr: "tail",
+    adds_bicubic=lambda snlsr: snlsr.bicubic_skip,
+    endmembers="endmembers/kernel",
+    tiny={"features": 16, "materials": 8},
+)

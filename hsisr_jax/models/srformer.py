@@ -26,6 +26,7 @@ from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.upsample import Upsampler, pixel_shuffle
 from hsisr_jax.layers.window_attention import WindowBlock, truncated
+from hsisr_jax.models.network import Network
 from hsisr_jax.resize import interpolate
 
 UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
@@ -199,3 +200,23 @@ def _pad_to_windows(x: jax.Array, window: int) -> jax.Array:
 def _reflected(n: int, length: int) -> np.ndarray:
     """Places 0 .. n-1, n-2 .. 0, 1 .. of the first `length` pixels."""
     return np.abs((np.arange(length) + n - 1) % max(2 * n - 2, 1) - n + 1)
+
+
+def _last_layer(srformer: SRFormer) -> str | None:
+    """None where it adds a mean (three bands), or its input (no upsampler), to that layer."""
+    if srformer.bands == 3 or not srformer.upsampler:
+        return None
+    direct = srformer.upsampler == "pixelshuffledirect"
+    return f"reconstruction/{'conv_0' if direct else 'conv_last'}"
+
+
+NETWORK = Network(
+    "srformer",
+    SRFormer,
+    whole="",
+    last_layer=_last_layer,
+    adds_bicubic=lambda srformer: srformer.bicubic_skip,
+    tile_unit=lambda srformer: srformer.window_size,
+    side=lambda srformer: srformer.image_size,
+    tiny={"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 2), "window_size": 8},
+)

@@ -49,6 +49,7 @@ from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.recurrent import BiLSTM2D
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
+from hsisr_jax.models.network import Network
 from hsisr_jax.ops.bands import (
     fold_groups,
     group_indices,
@@ -318,3 +319,14 @@ def groups_of(module: SRLSGAT) -> tuple[tuple[int, ...], int]:
         return (0,), module.bands
     starts = group_indices(module.bands, module.group_size, module.group_overlap)
     return starts, module.group_size
+
+
+NETWORK = Network(
+    "srlsgat",
+    SRLSGAT,
+    reads=("lr", "lms"),
+    whole="a graph over the patch and channel attention",
+    last_layer=lambda srlsgat: "final",
+    tiny={"features": 16, "blocks": 1},
+    may_be_zero=("blocks", "group_overlap"),
+)

@@ -11,7 +11,7 @@ As published, and unlike the paper's figure: the bicubic image enters as feature
 convolution added before the last one; nothing is added to the output. Departures of ours: branches
 that do not share weights upsample by scale / 2 as well (the original by 2 always, so that it runs
 at scale 4 only); all groups are one batch, not a loop, except on a CPU, where a compiled loop stays
-in cache; scale 3 is refused with words.
+in cache; scale 3 is refused.
 """
 
 import jax
@@ -21,6 +21,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
+from hsisr_jax.models.network import Network
 from hsisr_jax.ops.bands import (
     fold_groups,
     group_indices,
@@ -161,3 +162,14 @@ class SSPSR(nn.Module):
         if lms.shape != (b, h * self.scale, w * self.scale, c):
             raise UserError(f"lms {lms.shape} is not lr {lr.shape} upsampled by {self.scale}")
         return lr, lms
+
+
+NETWORK = Network(
+    "sspsr",
+    SSPSR,
+    reads=("lr", "lms"),
+    whole="channel attention",
+    last_layer=lambda sspsr: "final",
+    tiny={"features": 16, "blocks": 1},
+    may_be_zero=("blocks", "group_overlap"),
+)

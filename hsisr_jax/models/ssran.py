@@ -7,8 +7,8 @@ channels, and the same attention on the output, where it weighs neighbouring ban
 
 As published: the two branches are concatenated in another order in the first block than in the
 others, and a block's 1x1 convolution has a ReLU before its attention. The attention averages over
-the whole input, so that a scene, its tiles and a training patch give different answers for the same
-pixel. Any image size works (the original fixes the patch size in its graph).
+the whole input, so that the output for a pixel differs between a scene, its tiles and a training
+patch. Any image size works (the original fixes the patch size in its graph).
 """
 
 import jax
@@ -18,6 +18,7 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.attention import EfficientChannelAttention
 from hsisr_jax.layers.conv import Conv
+from hsisr_jax.models.network import Network
 
 
 def _conv(features: int, size: int, name: str) -> Conv:
@@ -77,3 +78,14 @@ class SSRAN(nn.Module):
             self.sow("intermediates", f"block{i + 1}", x)
         y = _conv(self.bands, 1, "tail")(x)  # b h w c
         return {"sr": EfficientChannelAttention(self.kernel_size, name="attention")(y)}
+
+
+NETWORK = Network(
+    "ssran",
+    SSRAN,
+    reads=("msi",),
+    whole="attention between all bands and pixels",
+    last_layer=lambda ssran: "tail",
+    tiny={"features": 16},
+    may_be_zero=("blocks",),
+)

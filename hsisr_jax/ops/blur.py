@@ -19,6 +19,14 @@ def psf_downsample(x: jax.Array, kernel: jax.Array, factor: int) -> jax.Array:
     A-SNLSR's alignment: (k - factor) // 2 zeros before the image and the rest of k - factor behind
     it, so that a kernel of even size sits centred on its block of factor x factor pixels. Rows and
     columns beyond a multiple of the factor are dropped.
+
+    Args:
+        x: cubes `(..., H, W, C)`.
+        kernel: the PSF, of at least `factor` pixels a side.
+        factor: the distance of the pixels that are kept.
+
+    Returns:
+        `(..., H // factor, W // factor, C)`.
     """
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)

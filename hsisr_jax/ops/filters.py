@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hsisr_jax.ops.convolution import plain
+from hsisr_jax.ops import xla
 
 RIDGE = 1e-2  # of the taps' mean square
 
@@ -26,7 +26,7 @@ def detail(lr: jax.Array, filters: jax.Array, scale: int) -> jax.Array:
     middle = jnp.arange(len(filters)) == len(filters) // 2
     kernel = filters - jnp.where(middle[:, None], filters.sum(0), 0)  # of differences to it
     x = jnp.moveaxis(_padded(lr, side // 2), 3, 1).reshape(b * c, h + side - 1, w + side - 1, 1)
-    y = plain(x, kernel.reshape(side, side, 1, -1).astype(lr.dtype), 1, ((0, 0), (0, 0)))
+    y = xla.convolve(x, kernel.reshape(side, side, 1, -1).astype(lr.dtype), 1, ((0, 0), (0, 0)))
     y = y.reshape(b, c, h, w, scale, scale).transpose(0, 2, 4, 3, 5, 1)  # b h s w s c
     return y.reshape(b, h * scale, w * scale, c)
 

@@ -5,7 +5,7 @@ It is the default backend's, unless a program is made for a machine that is not 
     with tracing_for("tpu"):
         lowered = jax.jit(function).lower(...)
 
-What `jax.jit` has traced already keeps its form: give it a function of its own.
+Cached traces are not made again for another platform: jit a fresh function.
 """
 
 from collections.abc import Iterator

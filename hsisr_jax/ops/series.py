@@ -22,15 +22,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from hsisr_jax.ops.derivatives import with_gradient
 from hsisr_jax.ops.platforms import platform
 
 TERMS = 11
-
-
-@jax.custom_vjp
-def series_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Softmax over `j` of `q[i, p] * k[j, p]`, applied to `v[j, p]`; all float32 `d p`."""
-    return _forward(q, k, v)[0]
 
 
 def full_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
@@ -56,7 +51,11 @@ def _backward(residuals, gradient):
     return dq, dk, _polynomial(k, a_moments)
 
 
-series_attention.defvjp(_forward, _backward)
+# a constant in v moves the output by itself, so the residuals' centred v has the same tangents
+@with_gradient(_forward, _backward, point=lambda residuals: residuals[:3])
+def series_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Softmax over `j` of `q[i, p] * k[j, p]`, applied to `v[j, p]`; all float32 `d p`."""
+    return _forward(q, k, v)[0]
 
 
 def _moments(x: jax.Array, weights: tuple[jax.Array, ...]) -> list[tuple[jax.Array, ...]]:
@@ -66,12 +65,23 @@ def _moments(x: jax.Array, weights: tuple[jax.Array, ...]) -> list[tuple[jax.Arr
     for n in range(1, TERMS):
         operands += [power * weight for weight in weights]
         power = power * x if n < TERMS - 1 else power
-    if platform() == "gpu":  # so many sums in one kernel need more shared memory than there is
-        sums = [operand.sum(0) for operand in operands]
-    else:
-        zeros = [jnp.zeros((), x.dtype)] * len(operands)
-        sums = lax.reduce(operands, zeros, lambda a, b: [x + y for x, y in zip(a, b)], (0,))
+    sums = _sums(*operands)
     return [sums[i :: len(weights)] for i in range(len(weights))]
+
+
+@jax.custom_jvp
+def _sums(*operands: jax.Array) -> list[jax.Array]:
+    """Over the first axis of each."""
+    if platform() == "gpu":  # so many sums in one kernel need more shared memory than there is
+        return [operand.sum(0) for operand in operands]
+    zeros = [jnp.zeros((), operands[0].dtype)] * len(operands)
+    return list(lax.reduce(list(operands), zeros, lambda a, b: [x + y for x, y in zip(a, b)], (0,)))
+
+
+@_sums.defjvp
+def _sums_of_tangents(primals, tangents):
+    """One by one: JAX has no transpose of several at once."""
+    return _sums(*primals), [tangent.sum(0) for tangent in tangents]
 
 
 def _polynomial(x: jax.Array, moments: tuple[jax.Array, ...]) -> jax.Array:

@@ -24,8 +24,8 @@ def spectral_angle(
     """The angle between spectra in radians, along `axis`.
 
     The cosine is `(x.y + dot) / ((|x| + norm) (|y| + norm) + product)`, clipped to [-1, 1]. Where
-    that is 0 / 0 the angle is 0. Values and gradients are finite everywhere; where the angle is 0
-    and at zero vectors the gradient is 0.
+    that is 0 / 0 the angle is 0. Values and gradients of finite spectra are finite; where the angle
+    is 0 and at zero vectors the gradient is 0. The angle to a spectrum with a NaN is NaN.
     """
     x, y = at_least_float32(x), at_least_float32(y)
     norm_x, norm_y = safe_sqrt((x * x).sum(axis)), safe_sqrt((y * y).sum(axis))
@@ -45,10 +45,10 @@ def spectral_angle(
 
 def _angle(versine: jax.Array, coversine: jax.Array) -> jax.Array:
     """The angle from 1 - cos and 1 + cos, each exact where it is small; finite gradients."""
-    inside = (versine > 1e-30) & (coversine > 1e-30)
-    v, w = jnp.where(inside, versine, 1.0), jnp.where(inside, coversine, 1.0)
+    end = (versine <= 1e-30) | (coversine <= 1e-30)  # false for NaN, which thus stays NaN
+    v, w = jnp.where(end, 1.0, versine), jnp.where(end, 1.0, coversine)
     angle = 2 * jnp.arctan2(jnp.sqrt(v), jnp.sqrt(w))
-    return jnp.where(inside, angle, jnp.where(versine > coversine, jnp.pi, 0.0))
+    return jnp.where(end, jnp.where(versine > coversine, jnp.pi, 0.0), angle)
 
 
 def spectral_gradient(x: jax.Array) -> jax.Array:
@@ -78,9 +78,9 @@ def _mean_square(x: jax.Array) -> jax.Array:
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:
-    """The square root with gradient 0, not infinity, at 0; 0 below 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    """The square root with gradient 0, not infinity, at 0; 0 below 0; NaN of NaN."""
+    none = x <= 0
+    return jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, x)))
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ from flax import linen as nn
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.port import snlsr
-from hsisr_jax.port.engine import CONV1D, Entry, batch_norm, conv, dense, weight_and_bias
+from hsisr_jax.port.engine import CONV1D, Entry, Table, batch_norm, conv, dense, weight_and_bias
 
 
 def entries(module: nn.Module) -> list[Entry]:
@@ -46,3 +46,6 @@ def _two_layers(ours: str, theirs: str, name: str, places: tuple[int, int], laye
 
 
 TABLES = {"conv2d": _conv2d, "conv1d": _conv1d, "fc": _fc}
+
+
+TABLE = Table(entries, widths={"bands": ("endmember.weight", 0)})

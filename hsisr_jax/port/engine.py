@@ -5,7 +5,7 @@ is its exact inverse, and works on any tree shaped like the variables (gradients
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
@@ -60,6 +60,22 @@ class Entry:
     layout: Layout = SAME
     default: np.ndarray | None = None
     index: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """How one original stores its weights.
+
+    `entries(module)` names its arrays; a file's names may carry one of the `prefixes`, and the
+    entries' own ones begin with `own_prefix`, which is put back where a file lacks it. `widths`
+    says which axis of the array whose name ends so shows an option of the network.
+    """
+
+    entries: Callable[..., list[Entry]]
+    prefixes: tuple[str, ...] = ("module.",)
+    own_prefix: str = ""
+    widths: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    tensorflow: bool = False  # whether the original is in TensorFlow, else in PyTorch
 
 
 def weight_and_bias(path: str, key: str, layout: Layout, *, bias: bool = True) -> list[Entry]:

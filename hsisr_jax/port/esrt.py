@@ -3,7 +3,7 @@
 from flax import linen as nn
 
 from hsisr_jax.port.blocks import channel_attention, upsampler
-from hsisr_jax.port.engine import Entry, conv, dense, layer_norm
+from hsisr_jax.port.engine import Entry, Table, conv, dense, layer_norm
 
 
 def entries(module: nn.Module) -> list[Entry]:
@@ -60,3 +60,8 @@ def _transformer(path: str, key: str) -> list[Entry]:
 
 def _scales(path: str, key: str, numbers: tuple[int, ...]) -> list[Entry]:
     return [Entry(f"params/{path}/weight{n}", f"{key}.weight{n}.scale") for n in numbers]
+
+
+TABLE = Table(
+    entries, prefixes=("module.", "esrt."), own_prefix="esrt.", widths={"bands": ("tail.1.bias", 0)}
+)

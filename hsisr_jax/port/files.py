@@ -1,11 +1,10 @@
 """Weight files: names -> numpy arrays, read without ever running what a file says.
 
 `.pth` and `.pt` are PyTorch's (tensors only: a pickled module is refused), `.npz` is numpy's,
-`.safetensors` is read and written here: a length, a JSON header, one buffer.
+`.safetensors` is read and written by the package of that name.
 """
 
 import io
-import json
 import math
 import os
 import pickle
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import written
 
 State = dict[str, np.ndarray]
 
@@ -24,7 +24,6 @@ DTYPES = {  # safetensors' names; BF16 is widened to float32
     "I16": "<i2", "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?",
 }  # fmt: skip
 NPY_HEADER = 1 << 16  # bytes that an array's header may take
-HEADER_LIMIT = 100_000_000  # bytes, as in the reference implementation
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")  # keys around the weights
 
 
@@ -41,21 +40,9 @@ def write_weights(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> N
     """Arrays to a weight file, which appears whole or not at all."""
     path = Path(path)
     _, writer = _by_ending(path)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            writer(
-                file,
-                {
-                    k: np.ascontiguousarray(v) if np.ndim(v) else np.asarray(v)
-                    for k, v in state.items()
-                },
-            )
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    arrays = {k: np.asarray(v, order="C") for k, v in state.items()}
+    with written(path) as file:
+        writer(file, arrays)
 
 
 def _by_ending(path: Path) -> tuple[Callable, Callable]:
@@ -111,7 +98,7 @@ def _read_torch(path: Path) -> State:
         raise UserError(f"{path} holds no state dict: save model.state_dict()")
     for name, tensor in tensors.items():
         if tensor.numel() > path.stat().st_size:  # a view that repeats a few numbers
-            raise UserError(f"{path}: {name!r} has more numbers than the file: save it anew")
+            raise UserError(f"{path}: {name!r} has more numbers than the file: save it again")
     try:
         return {name: _to_numpy(tensor, torch) for name, tensor in tensors.items()}
     except (RuntimeError, TypeError, ValueError) as error:
@@ -150,51 +137,40 @@ def _torch(what: str):
 
 
 def _read_safetensors(path: Path) -> State:
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > min(HEADER_LIMIT, len(data) - 8):
-        raise UserError(f"{path} is not a safetensors file: its header is cut off")
+    safetensors = _safetensors()
     try:
-        header = json.loads(data[8 : 8 + length])
-        header.pop("__metadata__", None)
-        buffer = memoryview(data)[8 + length :]
-        return {name: _tensor(name, entry, buffer) for name, entry in header.items()}
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        entries = safetensors.deserialize(path.read_bytes())
+    except Exception as error:  # of the library, for every kind of damage
         raise UserError(f"{path} is not a safetensors file: {_line(error)}") from error
+    unknown = sorted({entry["dtype"] for _, entry in entries} - set(DTYPES))
+    if unknown:
+        raise UserError(f"{path} holds tensors of type {unknown[0]}, which numpy lacks")
+    return {name: _tensor(entry) for name, entry in entries}
 
 
-def _tensor(name: str, entry: dict, buffer: memoryview) -> np.ndarray:
-    shape, (start, end) = entry["shape"], entry["data_offsets"]
-    if entry["dtype"] not in DTYPES:
-        raise UserError(f"{name!r} has the type {entry['dtype']}, which is not read here")
-    dtype = np.dtype(DTYPES[entry["dtype"]])
-    if min([0, *shape]) < 0 or not 0 <= start <= end <= len(buffer):
-        raise UserError(f"{name!r} lies outside the file: it is cut off or damaged")
-    if end - start != dtype.itemsize * math.prod(shape):
-        raise UserError(f"{name!r} has {end - start} bytes for the shape {shape}: damaged")
-    array = np.frombuffer(buffer[start:end], dtype).reshape(shape)
+def _tensor(entry: dict) -> np.ndarray:
+    array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array.copy()
 
 
 def _write_safetensors(file, state: State) -> None:
-    names = {np.dtype(v): k for k, v in DTYPES.items() if k != "BF16"}
-    header, offset, state = {}, 0, dict(sorted(state.items()))
+    known = {np.dtype(code) for code in DTYPES.values()}
     for name, value in state.items():
-        kind = names.get(value.dtype.newbyteorder("<"))
-        if kind is None:
+        if value.dtype not in known:
             raise UserError(f"{name!r} has the type {value.dtype}, which safetensors lacks")
-        offsets = [offset, offset + value.nbytes]
-        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": offsets}
-        offset += value.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for value in state.values():
-        file.write(value.astype(value.dtype.newbyteorder("<")).tobytes())
+    file.write(_safetensors().numpy.save(state))
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise UserError(
+            ".safetensors files need a package that is not installed: pip install safetensors"
+        ) from error
+    return safetensors
 
 
 def _line(error: Exception) -> str:

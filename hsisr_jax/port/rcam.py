@@ -4,7 +4,7 @@ import math
 
 from hsisr_jax.models.rcam import RCAM
 from hsisr_jax.port.blocks import channel_attention
-from hsisr_jax.port.engine import Entry, conv, conv_transpose
+from hsisr_jax.port.engine import Entry, Table, conv, conv_transpose
 
 
 def entries(module: RCAM) -> list[Entry]:
@@ -27,3 +27,6 @@ def _dense_block(path: str, key: str, rcams: int) -> list[Entry]:
         attention = f"{theirs}.attention_computation"
         table += channel_attention(f"{ours}/attention", attention, first=1)
     return table + conv(f"{path}/fuse", f"{key}.post_rcam.0")
+
+
+TABLE = Table(entries, widths={"bands": ("upsample_subnets.0.upsample_layer.bias", 0)})

@@ -5,7 +5,7 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.models.snlsr import two_stages
 from hsisr_jax.port.blocks import upsampler
-from hsisr_jax.port.engine import CONV_AS_DENSE, Entry, Layout, conv, dense, weight_and_bias
+from hsisr_jax.port.engine import CONV_AS_DENSE, Entry, Layout, Table, conv, dense, weight_and_bias
 
 DEPTHWISE = Layout((2, 3, 0, 1), drop=(3,))  # d 1 h w -> h w d
 
@@ -69,3 +69,6 @@ def _spectral(ours: str, theirs: str) -> list[Entry]:
         *dense(f"{ours}/value", f"{theirs}.convv.0", bias=False),
         *dense(f"{ours}/out", f"{theirs}.to_out"),
     ]
+
+
+TABLE = Table(entries, widths={"bands": ("endmember.weight", 0)})

@@ -4,7 +4,7 @@ import numpy as np
 from flax import linen as nn
 
 from hsisr_jax.port.blocks import upsampler
-from hsisr_jax.port.engine import Entry, Layout, conv, dense, layer_norm
+from hsisr_jax.port.engine import Entry, Layout, Table, conv, dense, layer_norm
 
 INDEX = Layout(dtype=np.int64)  # PyTorch's index type
 DEPTHWISE = Layout((2, 3, 0, 1), drop=(3,))  # d 1 h w -> h w d
@@ -69,3 +69,6 @@ def _reconstruction(path: str, module: nn.Module) -> list[Entry]:
         for name in ("conv_up1", "conv_up2", "conv_hr"):
             table += conv(f"{path}/{name}", name)
     return table + conv(f"{path}/conv_last", "conv_last")
+
+
+TABLE = Table(entries, prefixes=("module.", "srformer."), widths={"bands": ("conv_last.bias", 0)})

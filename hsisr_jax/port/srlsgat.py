@@ -7,7 +7,7 @@ have given them, `branch.0.`, `branch.1.` and so on. `variant="paper"` has no or
 from hsisr_jax.errors import UserError
 from hsisr_jax.models.srlsgat import SRLSGAT, UNITS, groups_of
 from hsisr_jax.port.blocks import residual_block, upsampler
-from hsisr_jax.port.engine import DENSE, Entry, conv, conv_transpose, dense, layer_norm
+from hsisr_jax.port.engine import DENSE, Entry, Table, conv, conv_transpose, dense, layer_norm
 
 DIRECTIONS = ("LSTM_v.{}_l0", "LSTM_v.{}_l0_reverse", "LSTM_h.{}_l0", "LSTM_h.{}_l0_reverse")
 
@@ -82,3 +82,6 @@ def _spectral_unit(path: str, key: str) -> list[Entry]:
         *dense(f"{path}/mlp/contract", f"{key}.Mlp.fc2"),
         *layer_norm(f"{path}/norm", f"{key}.Layer_norm"),
     ]
+
+
+TABLE = Table(entries, widths={"bands": ("final.bias", 0)})

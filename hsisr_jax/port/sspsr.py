@@ -3,7 +3,7 @@
 from hsisr_jax.models.sspsr import SSPSR
 from hsisr_jax.ops.bands import group_indices
 from hsisr_jax.port.blocks import residual_block, upsampler
-from hsisr_jax.port.engine import Entry, conv, stacked
+from hsisr_jax.port.engine import Entry, Table, conv, stacked
 
 
 def entries(module: SSPSR) -> list[Entry]:
@@ -29,3 +29,6 @@ def _branch(module: SSPSR, path: str, key: str, scale: int, *, tail: bool = True
         table += residual_block(f"{ours}/spectral", f"{theirs}.spc", attention=True)
     table += upsampler(f"{path}/upsample", f"{key}upsample", scale)
     return table + (conv(f"{path}/tail", f"{key}tail") if tail else [])
+
+
+TABLE = Table(entries, widths={"bands": ("final.bias", 0)})

@@ -4,7 +4,7 @@ The graph's scope names mix `Sep` and `Spe`; they are kept.
 """
 
 from hsisr_jax.models.ssran import SSRAN
-from hsisr_jax.port.engine import Entry
+from hsisr_jax.port.engine import Entry, Table
 
 
 def entries(module: SSRAN) -> list[Entry]:
@@ -26,3 +26,8 @@ def _conv(path: str, scope: str) -> list[Entry]:
         Entry(f"params/{path}/kernel", f"{scope}/weights"),
         Entry(f"params/{path}/bias", f"{scope}/biases"),
     ]
+
+
+TABLE = Table(
+    entries, tensorflow=True, widths={"bands": ("Conv/biases", 0), "msi_bands": ("Spe1/weights", 2)}
+)

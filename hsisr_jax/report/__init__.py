@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page about one run, or about several side by side.
+"""The report: one self-contained HTML page about one run, or comparing several.
 
 Nothing here needs JAX, a model or a device: a page is made from the files that runs left.
 """

@@ -1,4 +1,4 @@
-"""The leaderboard's table as markdown, CSV and HTML."""
+"""The leaderboard's table: rows, winners, markdown and CSV."""
 
 import csv
 import io
@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hsisr_jax.report.tables import direction, escape, in_order
-
-BASELINES = {"bicubic": "bicubic", "least_squares": "least squares"}  # scored with every run
 
 
 @dataclass
@@ -28,6 +26,7 @@ class Row:
     published: dict[str, float] = field(default_factory=dict)
     source: str = ""
     failure: str = ""
+    reports: dict[str, str] = field(default_factory=dict)  # of each seed, below the board's folder
 
     @property
     def group(self) -> tuple[str, int, str]:
@@ -39,7 +38,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Of the seeds as a sample; NaN for one."""
+    """The sample standard deviation over the seeds; NaN for one seed."""
     return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
@@ -55,21 +54,44 @@ def keys(rows: Sequence[Row]) -> list[str]:
 
 
 def best(rows: Sequence[Row], key: str) -> Row | None:
-    """The row with the best score of a column."""
-    scored = [row for row in rows if row.scores.get(key)]
+    """The row with the best finite score of a column."""
+    scored = [row for row in rows if row.scores.get(key) and math.isfinite(mean(row.scores[key]))]
     if not scored:
         return None
     sign = direction(key) or 1
     return max(scored, key=lambda row: sign * mean(row.scores[key]))
 
 
-def cell(row: Row, key: str) -> str:
-    """`29.81 ± 0.05 [29.16]`: ours, and what the paper prints."""
+def winner(rows: Sequence[Row], key: str) -> Row | None:
+    """The best row of a column, if it leads the second by more than the spread of the seeds.
+
+    The spread is the root of the sum of both variances. A network with one seed has none that is
+    known, so neither it nor what it comes second to is a winner; a baseline has no seeds.
+    """
+    first = best(rows, key)
+    second = best([row for row in rows if row is not first], key)
+    if first is None or second is None:
+        return first
+    spread = math.hypot(*(deviation(row.scores[key]) if row.seeds else 0.0
+                          for row in (first, second)))  # fmt: skip
+    lead = abs(mean(first.scores[key]) - mean(second.scores[key]))
+    return first if lead > spread else None
+
+
+def decimals(rows: Sequence[Row], key: str) -> int:
+    """Decimals of a column: four digits of its largest value, the same for all rows."""
+    values = [abs(mean(row.scores[key])) for row in rows if row.scores.get(key)]
+    values += [abs(row.published[key]) for row in rows if key in row.published]
+    top = max(filter(math.isfinite, values), default=0.0)
+    return max(0, 3 - math.floor(math.log10(top))) if top else 4
+
+
+def parts(row: Row, key: str, digits: int) -> tuple[str, str, str]:
+    """`29.81`, `± 0.05` and `[29.16]`: mean, deviation over the seeds, and the paper's figure."""
     values = row.scores.get(key)
-    text = f"{mean(values):.4g}" if values else "-"
-    if values and len(values) > 1:
-        text += f" ± {deviation(values):.2g}"
-    return f"{text} [{row.published[key]:.4g}]" if key in row.published else text
+    ours = f"{mean(values):.{digits}f}" if values else "-"
+    spread = f"± {deviation(values):.{digits + 1}f}" if values and len(values) > 1 else ""
+    return ours, spread, f"[{row.published[key]:.{digits}f}]" if key in row.published else ""
 
 
 def costs(row: Row) -> list[str]:
@@ -95,13 +117,13 @@ def markdown(rows: Sequence[Row], cited: Sequence[Mapping]) -> str:
     lines = ["# Leaderboard", ""]
     for group, members in groups(rows).items():
         names = keys(members)
-        winners = {key: best(members, key) for key in names}
-        lines += [f"## {titled(group)}", "", _line(["network", *names, *COSTS])]
+        winners = {key: winner(members, key) for key in names}
+        digits = {key: decimals(members, key) for key in names}
+        lines += [f"## {_plain(titled(group))}", "", _line(["network", *names, *COSTS])]
         lines.append("|" + "---|" * (1 + len(names) + len(COSTS)))
         for row in members:
-            cells = [
-                f"**{cell(row, key)}**" if winners[key] is row else cell(row, key) for key in names
-            ]
+            texts = {key: " ".join(filter(None, parts(row, key, digits[key]))) for key in names}
+            cells = [f"**{text}**" if winners[key] is row else text for key, text in texts.items()]
             lines.append(_line([_plain(row.network), *cells, *costs(row)]))
         lines += [f"\n{_plain(row.network)} failed: {_plain(row.failure)}"
                   for row in members if row.failure]  # fmt: skip
@@ -111,7 +133,12 @@ def markdown(rows: Sequence[Row], cited: Sequence[Mapping]) -> str:
 
 
 def notes(cited: Sequence[Mapping]) -> list[str]:
-    text = "Mean and standard deviation over seeds; bold is best; seconds of training."
+    """Explanations of the figures and of bold type."""
+    text = (
+        "Mean and standard deviation over seeds. Bold is the best where it leads the second by "
+        "more than the two deviations together (root of the sum of squares); a single seed has no "
+        "deviation, so nothing is bold beside it. Seconds of training."
+    )
     return [f"{text} In brackets: as published." if cited else text]
 
 
@@ -120,7 +147,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    """Text escaped for a markdown cell."""
+    return escape(" ".join(text.split())).replace("|", "\\|")
+
+
+def no_formula(text: str) -> str:
+    """Text of a CSV cell that spreadsheets do not interpret as a formula."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -138,52 +171,8 @@ def to_csv(rows: Sequence[Row]) -> str:
             values += [mean(found) if found else "", "" if math.isnan(std) else std,
                        row.published.get(key, "")]  # fmt: skip
         seconds = mean(row.seconds) if row.seconds else ""
-        cells: list = [row.dataset, row.scale, row.protocol, row.network, row.seeds, row.parameters]
+        texts = map(no_formula, (row.dataset, row.protocol, row.network))
+        dataset, protocol, network = texts
+        cells: list = [dataset, row.scale, protocol, network, row.seeds, row.parameters]
         writer.writerow([*cells, row.operations, seconds, *values])
     return text.getvalue()
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Leaderboard</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1.5rem; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .3rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }}
-th:first-child, td:first-child {{ text-align: left; }}
-small, .failed {{ opacity: .75; }}
-</style>
-<h1>Leaderboard</h1>
-{body}
-</html>
-"""  # noqa: E501
-
-
-def html(rows: Sequence[Row], cited: Sequence[Mapping]) -> str:
-    """One page that needs nothing else; every text in it is escaped."""
-    parts = []
-    for group, members in groups(rows).items():
-        names = keys(members)
-        winners = {key: best(members, key) for key in names}
-        arrows = {key: "↑" if direction(key) > 0 else "↓" for key in names}
-        head = ["network", *(f"{key} {arrows[key]}" for key in names), *COSTS]
-        parts.append(f'<h2>{escape(titled(group))}</h2><div class="wide"><table><thead><tr>')
-        parts += [f"<th>{escape(text)}</th>" for text in head]
-        parts.append("</tr></thead><tbody>")
-        for row in members:
-            cells = [f"<td>{escape(row.network)}</td>"]
-            for key in names:
-                shown = escape(cell(row, key))
-                cells.append(f"<td><b>{shown}</b></td>" if winners[key] is row else
-                             f"<td>{shown}</td>")  # fmt: skip
-            cells += [f"<td>{escape(text)}</td>" for text in costs(row)]
-            parts.append(f"<tr>{''.join(cells)}</tr>")
-        parts.append("</tbody></table></div>")
-        parts += [f'<p class="failed">{escape(row.network)} failed: {escape(row.failure)}</p>'
-                  for row in members if row.failure]  # fmt: skip
-    parts += [f"<p><small>{escape(s['name'])}: {escape(s['citation'])}</small></p>" for s in cited]
-    parts += [f"<p><small>{escape(text)}</small></p>" for text in notes(cited)]
-    return PAGE.format(body="\n".join(parts))

@@ -61,6 +61,18 @@ function logTicks(low, high) {
   return ticks.length > 1 ? ticks : niceTicks(low, high, 4);
 }
 
+const SMOOTHED = 30; // points that a curve has at least before it is smoothed
+
+// Mean over a window of a twentieth of the points; gaps stay gaps.
+function runningMean(values) {
+  const half = Math.max(2, Math.round(values.length / 40));
+  return values.map((value, i) => {
+    if (value === null) return null;
+    const near = values.slice(Math.max(0, i - half), i + half + 1).filter((v) => v !== null);
+    return near.reduce((sum, v) => sum + v, 0) / near.length;
+  });
+}
+
 function extent(values) {
   let low = Infinity, high = -Infinity;
   for (const value of values) {
@@ -75,7 +87,7 @@ function extent(values) {
 
 // spec: title, unit (of x), x_title, y_title, log, series [{name, x, y, colour | role | hue}]
 //       or groups [{name, colour, points}], marks [{x, colour | band}], levels [{y, name}], zero,
-//       range (of x in a scatter plot), fixed (of y), quiet (no legend).
+//       range (of x in a scatter plot), fixed (of y), quiet (no legend), smooth (a running mean).
 class Chart {
   constructor(host, spec, {height = 210, pick = null} = {}) {
     this.height = height;
@@ -111,7 +123,7 @@ class Chart {
       this.legend.replaceChildren(...(many ? [] : entries.map((entry, i) => {
         const swatch = html("i", {className: "swatch"});
         swatch.style.borderTopColor = colourOf(entry);
-        swatch.style.borderTopStyle = entry.role === "baseline" ? "dashed" : "solid";
+        swatch.style.borderTopStyle = {baseline: "dashed", input: "dotted"}[entry.role] ?? "solid";
         return html("span", {}, swatch, entry.name, this.values[i]);
       })));
     }
@@ -123,10 +135,17 @@ class Chart {
     if (!width) return; // not on screen yet
     this.frame = {left: 52, right: 20, top: 8, bottom: 34};
     this.scales();
-    const root = svg("svg", {width, height: this.height, role: "img", "aria-label": this.spec.title});
+    const root = svg("svg", {width, height: this.height, viewBox: `0 0 ${width} ${this.height}`, role: "img", "aria-label": this.spec.title});
     this.axes(root);
     for (const mark of this.spec.marks ?? []) this.mark(root, mark);
-    for (const series of this.spec.series ?? []) root.append(this.line(series));
+    for (const series of this.spec.series ?? []) if (series.spread) root.append(this.band(series));
+    for (const series of this.spec.series ?? []) {
+      const line = this.line(series);
+      root.append(line);
+      if (!this.spec.smooth || series.x.length < SMOOTHED) continue;
+      line.classList.add("faint");
+      root.append(this.line({...series, y: runningMean(series.y), name: `${series.name}, smoothed`}));
+    }
     for (const group of this.spec.groups ?? []) root.append(this.cloud(group));
     this.rule = svg("line", {class: "rule", y1: this.frame.top, y2: this.height - this.frame.bottom,
       visibility: "hidden"});
@@ -140,7 +159,9 @@ class Chart {
     const xs = spec.groups ? spec.groups.flatMap((g) => g.points.map((p) => p[0])) : null;
     const ys = spec.groups ? spec.groups.flatMap((g) => g.points.map((p) => p[1])) : null;
     this.x = extent(xs ?? all.flatMap((series) => series.x));
-    let [low, high] = spec.fixed ?? extent(ys ?? all.flatMap((series) => series.y));
+    const ends = (series) => (series.spread
+      ? series.y.flatMap((y, i) => (y === null ? [] : [y - series.spread[i], y + series.spread[i]])) : series.y);
+    let [low, high] = spec.fixed ?? extent(ys ?? all.flatMap(ends));
     if (spec.zero) low = Math.min(0, low);
     const room = spec.log || spec.fixed ? 0 : (high - low) * 0.06;
     this.y = [spec.zero && low === 0 ? 0 : low - room, high + room];
@@ -207,6 +228,20 @@ class Chart {
       dot.style.fill = colourOf(series);
       return dot;
     }
+    return drawn;
+  }
+
+  // One standard deviation to either side of a line.
+  band(series) {
+    const part = [];
+    series.y.forEach((y, i) => {
+      if (y === null || series.spread[i] === null) return;
+      part.push([this.toX(series.x[i]), this.toY(y + series.spread[i]), this.toY(y - series.spread[i])]);
+    });
+    const point = (x, y) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+    const there = part.map(([x, above]) => point(x, above)), back = part.map(([x, , below]) => point(x, below)).reverse();
+    const drawn = svg("path", {class: "spread", d: part.length ? `M${[...there, ...back].join("L")}Z` : ""});
+    drawn.style.fill = colourOf(series);
     return drawn;
   }
 

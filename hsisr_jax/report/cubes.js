@@ -94,14 +94,14 @@ function bitmap(width, height, fill) {
 
 // Three bands, or one three times, from black at `low` to white at `high`.
 function drawBands(cube, bands, low, high, hidden) {
+  const grey = bands[1] === bands[0] && bands[2] === bands[0];
   return bitmap(cube.width, cube.height, (pixels) => {
     bands.forEach((band, channel) => {
-      if (channel && band === bands[0]) return;
+      if (channel && grey) return;
       const values = cube.band(band, (high[channel] - low[channel]) / 1000);
       const from = low[channel], gain = 255 / (high[channel] - low[channel]);
       for (let i = 0; i < values.length; i++) pixels[4 * i + channel] = (values[i] - from) * gain;
     });
-    const grey = bands[1] === bands[0] && bands[2] === bands[0];
     const known = hidden && hidden.length === cube.size;
     for (let i = 0; i < cube.size; i++) {
       if (grey) pixels[4 * i + 1] = pixels[4 * i + 2] = pixels[4 * i];
@@ -110,21 +110,25 @@ function drawBands(cube, bands, low, high, hidden) {
   });
 }
 
-function drawMap(levels, width, height, name, scale) {
+// `stored` is the value of level 255, `shown` that of the brightest colour.
+function drawMap(levels, width, height, name, {stored, shown}, hidden) {
   const table = colourTable(name);
-  const gain = scale.stored / scale.shown;
+  const gain = stored / shown;
   return bitmap(width, height, (pixels) => {
     for (let i = 0; i < levels.length; i++) {
       const at = 3 * Math.min(255, Math.round(levels[i] * gain));
       for (let c = 0; c < 3; c++) pixels[4 * i + c] = table[at + c];
-      pixels[4 * i + 3] = 255;
+      pixels[4 * i + 3] = hidden?.[i] ? 0 : 255;
     }
   });
 }
 
-// Black and white of a cube that has bands of its own (a multispectral input).
-function ownStretch(cube, band) {
-  const values = cube.band(band).filter((_, i) => i % 7 === 0).sort();
-  const low = values[Math.floor(0.02 * values.length)], high = values[Math.floor(0.98 * (values.length - 1))];
+// Black and white of a band: the values with `cut` percent of the pixels below, and above.
+function stretchOf(cube, band, cut, hidden) {
+  const known = hidden && hidden.length === cube.size;
+  const step = Math.max(1, Math.floor(cube.size / 40000));
+  const values = cube.band(band).filter((_, i) => i % step === 0 && !(known && hidden[i])).sort();
+  const at = (share) => values[Math.round(share * (values.length - 1))] ?? 0;
+  const [low, high] = [at(cut / 100), at(1 - cut / 100)];
   return [low, high > low ? high : low + 1e-6];
 }

@@ -1,4 +1,4 @@
-"""Training curves: what `metrics.jsonl` says, thinned to what a screen can show."""
+"""Training curves from `metrics.jsonl`, thinned for the screen."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def accuracy(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Accuracy of the domain discriminator, where a run had one."""
+    """Accuracy of the domain discriminator, if a run has one."""
     found = {(kind, key): None for run in runs for kind, key in _keys(run)}
     charts = [_chart(runs, kind, key) for kind, key in found if "accuracy" in key]
     return [chart | {"fixed": [0, 1], "levels": CHANCE} for chart in charts]
@@ -65,6 +65,7 @@ def _chart(runs: Sequence[Run], kind: str, key: str) -> dict[str, Any]:
         "first": (kind, key) in FIRST,
         "kind": kind,
         "title": _title(kind, key),
+        "smooth": kind == "train" and not key.startswith(SETTINGS),
         "log": wide and kind == "train" and "accuracy" not in key,
         "series": series,
         "marks": _best_steps(runs) if kind == "eval" else [],
@@ -85,7 +86,8 @@ def _title(kind: str, key: str) -> str:
 
 def _best_steps(runs: Sequence[Run]) -> list[dict[str, Any]]:
     steps = [(index, number(run.metrics.get("best_step"))) for index, run in enumerate(runs)]
-    return [{"x": step, "colour": index % 6} for index, step in steps if step is not None]
+    return [{"x": step, "colour": index % 6} for index, step in steps
+            if step is not None and math.isfinite(step)]  # fmt: skip
 
 
 def _thin(points: np.ndarray, *, mean: bool) -> tuple[list, list]:

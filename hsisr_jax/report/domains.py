@@ -1,4 +1,4 @@
-"""Domain adaptation: do the two domains' abundances meet, and what are the endmembers?"""
+"""Charts of domain adaptation: abundance features of both domains, and endmembers."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -5,6 +5,9 @@ const MAPS = {
   angle: {title: "Spectral angle", unit: "°", long: "degrees to the true spectrum"},
 };
 
+const CUT = 2; // percent of the input's pixels that are black, and white, at first
+const PINS = 8; // pixels whose spectra are kept, at most
+
 class Explorer {
   constructor(root, scenes) {
     this.scenes = scenes;
@@ -18,7 +21,10 @@ class Explorer {
     this.bar = html("div", {className: "toolbar"});
     root.append(this.bar, this.status, this.stage, keysHelp());
     root.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.schedule("view")).observe(root);
+    new ResizeObserver(() => {
+      if (this.ready) this.fill();
+      this.schedule("view");
+    }).observe(root);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.schedule("view"));
   }
 
@@ -39,10 +45,14 @@ class Explorer {
     if (this.scene !== scene) return;
     this.cubes = cubes;
     this.maps = maps;
-    this.mapPictures = maps.map((pair) => Object.fromEntries(Object.keys(MAPS).map((kind) => [kind, pair[kind]
-      && drawMap(pair[kind], scene.width, scene.height, kind, scene[`${kind}_scale`])])));
     this.truth = scene.layers.findIndex((layer) => layer.role === "truth");
-    this.main = this.truth >= 0 ? this.truth : 0;
+    this.main = scene.main;
+    this.deviation = scene.layers.findIndex((layer) => layer.role === "deviation");
+    this.off = new Set(this.deviation < 0 ? [] : [this.deviation]);
+    this.pins = scene.spots.map(([row, column]) => [row, column]);
+    this.cut = CUT;
+    this.stretches = new Map();
+    this.sides = null;
     this.view = new View(scene.height, scene.width);
     this.mode = "colour";
     this.band = scene.rgb[0];
@@ -54,25 +64,45 @@ class Explorer {
     this.pin = place ? [place.row, place.column] : [scene.height >> 1, scene.width >> 1];
     this.status.textContent = "";
     this.stage.classList.remove("busy");
+    buildToolbar(this);
     this.build();
     this.ready = true;
     this.root.dataset.state = "ready";
     this.schedule("pictures", "view", "spectra");
   }
 
+  // Everything below the toolbar, of the layers that are not switched off.
   build() {
+    const {scene} = this;
     this.panels = [];
-    buildToolbar(this);
+    this.visible = scene.layers.map((_, i) => i).filter((i) => !this.off.has(i));
+    const judged = this.visible.map((i) => scene.layers[i]).filter((layer) => layer.psnr);
+    this.tops = Object.fromEntries(Object.keys(MAPS).map((kind) =>
+      [kind, Math.max(...judged.map((layer) => layer[`${kind}_top`][0]))]));
+    this.mapPictures = this.maps.map((pair, i) => Object.fromEntries(Object.keys(MAPS).map((kind) => [kind, pair[kind]
+      && drawMap(pair[kind], scene.width, scene.height, kind,
+        {stored: scene.layers[i][`${kind}_top`][1], shown: this.tops[kind]}, this.hidden)])));
     const parts = [];
-    if (this.scene.layers.length > 1) parts.push(buildGrid(this));
-    parts.push(html("div", {className: "pair"}, buildSwipe(this), buildSpectra(this)));
-    const judged = this.scene.layers.filter((layer) => layer.psnr);
+    if (scene.layers.length > 1) parts.push(buildGrid(this));
+    this.pinBox = html("div", {className: "charts pins"});
+    parts.push(html("div", {className: "pair"}, buildSwipe(this), buildSpectra(this)), this.pinBox);
     const charts = html("div", {className: "charts two"});
     if (judged.length) parts.push(charts);
     parts.push(storageNote(this));
     this.stage.replaceChildren(...parts);
+    this.pinCharts = [];
     this.psnrChart = null;
     if (judged.length) buildJudgement(this, charts, judged);
+    this.fill();
+  }
+
+  // Of one cube alone, the chart of the spectrum is as high as the picture beside it.
+  fill() {
+    if (this.scene.layers.length > 1 || !this.panels.length) return;
+    const {bottom} = this.panels[0].canvas.getBoundingClientRect();
+    const top = this.spectraChart.box.getBoundingClientRect().top;
+    this.spectraChart.height = Math.max(300, Math.min(720, bottom - top));
+    this.spectraChart.draw();
   }
 
   panel(host, pictures, options = {}) {
@@ -114,10 +144,11 @@ class Explorer {
     const bands = this.mode === "colour" ? this.rgb : [this.band, this.band, this.band];
     this.pictures = this.cubes.map((cube) => {
       if (cube.bands === scene.bands) {
-        return drawBands(cube, bands, bands.map((b) => scene.low[b]), bands.map((b) => scene.high[b]), this.hidden);
+        const ends = bands.map((band) => this.stretch(band));
+        return drawBands(cube, bands, ends.map((end) => end[0]), ends.map((end) => end[1]), this.hidden);
       }
-      const own = cube.bands >= 3 ? [2, 1, 0] : [0, 0, 0];
-      const stretches = own.map((band) => ownStretch(cube, band));
+      const own = cube.bands > 3 ? [2, 1, 0] : cube.bands === 3 ? [0, 1, 2] : [0, 0, 0];
+      const stretches = own.map((band) => stretchOf(cube, band, this.cut, null));
       return drawBands(cube, own, stretches.map((s) => s[0]), stretches.map((s) => s[1]), null);
     });
     this.bandInput.value = this.band;
@@ -128,6 +159,14 @@ class Explorer {
     this.bandInput.setAttribute("aria-valuetext", this.bandText(this.band));
     const marks = this.bandMarks();
     if (this.psnrChart) this.psnrChart.set({...this.psnrChart.spec, marks});
+  }
+
+  // Black and white of a band, the same in all pictures: of the input where there is one.
+  stretch(band) {
+    if (this.cut === CUT) return [this.scene.low[band], this.scene.high[band]];
+    const key = `${band} ${this.cut}`;
+    if (!this.stretches.has(key)) this.stretches.set(key, stretchOf(this.cubes[this.scene.reference], band, this.cut, this.hidden));
+    return this.stretches.get(key);
   }
 
   bandMarks() {
@@ -153,29 +192,59 @@ class Explorer {
     return cube.spectrum(at(row, this.scene.height, cube.height), at(column, this.scene.width, cube.width));
   }
 
+  // The layers whose spectra are compared; the input has none of its own beside a truth.
+  compared() {
+    return this.visible.map((i) => ({layer: this.scene.layers[i], i}))
+      .filter(({layer, i}) => this.cubes[i].bands === this.scene.bands && (layer.role !== "input" || this.truth < 0));
+  }
+
   drawSpectra() {
     const {scene} = this;
     const [row, column] = this.hover ?? this.pin;
-    const shown = scene.layers.map((layer, i) => ({layer, i}))
-      .filter(({layer, i}) => this.cubes[i].bands === scene.bands && layer.role !== "input");
+    const shown = this.compared();
     const spectra = new Map(shown.map(({i}) => [i, this.spectrum(i, row, column)]));
+    const spread = this.deviation < 0 ? null : this.spectrum(this.deviation, row, column);
     const line = ({layer, i}, minus) => ({name: layer.label, role: layer.role, colour: layer.colour,
-      ...withGaps(this, spectra.get(i), minus && spectra.get(this.truth))});
-    this.spectraChart.set({
-      title: `Spectra at row ${row * scene.stride}, column ${column * scene.stride}`,
-      unit: scene.wavelengths ? "wavelength (nm)" : "band",
-      series: shown.map((entry) => line(entry)), marks: this.bandMarks(),
-    });
+      ...withGaps(this, spectra.get(i), minus && spectra.get(this.truth), layer.role === "run" ? spread : null)});
+    const unit = scene.wavelengths ? "wavelength (nm)" : "band";
+    const alone = scene.layers.length === 1;
+    const here = shown.map((entry) => line(entry));
+    this.spectraChart.set({title: `Spectra at ${this.placeName(row, column)}`, unit, marks: this.bandMarks(),
+      series: alone ? [...here, ...pinnedLines(this)] : here});
+    this.where.textContent = this.mapName(row, column);
+    if (!alone) drawPins(this, unit);
     if (this.residualChart) {
       this.residualChart.set({
-        title: "Difference to the truth", unit: scene.wavelengths ? "wavelength (nm)" : "band", quiet: true,
+        title: "Difference to the truth", unit, quiet: true,
         series: shown.filter(({i}) => i !== this.truth).map((entry) => line(entry, true)), marks: this.bandMarks(),
       });
       this.fillReadout(row, column);
     }
     this.root.dataset.row = row;
     this.root.dataset.column = column;
-    if (!this.hover) [this.rowInput.value, this.columnInput.value] = [row * scene.stride, column * scene.stride];
+    if (!this.hover) [this.rowInput.value, this.columnInput.value] = this.inFile(row, column);
+  }
+
+  // Row and column of the file, from those of the picture.
+  inFile(row, column) {
+    const {origin, stride} = this.scene;
+    return [origin[0] + row * stride, origin[1] + column * stride];
+  }
+
+  placeName(row, column) {
+    const [r, c] = this.inFile(row, column);
+    return `row ${r}, column ${c}`;
+  }
+
+  // The middle of the pixel on the map, with the digits that its size deserves.
+  mapName(row, column) {
+    const {map} = this.scene;
+    if (!map) return "";
+    const [r, c] = this.inFile(row, column).map((n) => n + 0.5);
+    const [a, b, left, d, e, top] = map.transform;
+    const digits = Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(Math.hypot(a, d)))));
+    const text = (value) => value.toFixed(digits).replace("-", "−");
+    return `x ${text(a * c + b * r + left)}, y ${text(d * c + e * r + top)}${map.crs ? ` · ${map.crs}` : ""}`;
   }
 
   fillReadout(row, column) {
@@ -185,7 +254,7 @@ class Explorer {
       if (!this.readout[i]) return;
       for (const [kind, cell] of Object.entries(this.readout[i])) {
         const level = this.maps[i][kind][at];
-        const top = scene[`${kind}_scale`].stored;
+        const top = layer[`${kind}_top`][1];
         cell.textContent = `${level === 255 ? "≥ " : ""}${format((level * top) / 255, 3)}${MAPS[kind].unit}`;
       }
     });
@@ -196,6 +265,26 @@ class Explorer {
     this.pin = [Math.min(scene.height - 1, Math.max(0, row)), Math.min(scene.width - 1, Math.max(0, column))];
     const moved = this.view.reveal(...this.pin);
     this.schedule("spectra", ...(moved ? ["view"] : []));
+  }
+
+  // Keeps the spectra of the pixel beside those of others.
+  keep() {
+    const [row, column] = this.hover ?? this.pin;
+    this.pins = this.pins.filter((pin) => pin[0] !== row || pin[1] !== column);
+    this.pins = [...this.pins, [row, column]].slice(-PINS);
+    this.schedule("spectra");
+  }
+
+  drop(pin) {
+    this.pins = this.pins.filter((other) => other !== pin);
+    this.schedule("spectra");
+  }
+
+  // Layers that are switched off are in no picture and in no scale: a failed run spoils nothing.
+  toggle(i, on) {
+    if (on) this.off.delete(i); else this.off.add(i);
+    this.build();
+    this.schedule("pictures", "view", "spectra");
   }
 
   setBand(band) {
@@ -227,6 +316,7 @@ class Explorer {
       "{": () => this.setBand(this.band - 10), "}": () => this.setBand(this.band + 10),
       c: () => this.setMode(this.mode === "colour" ? "band" : "colour"),
       x: () => this.exchange?.(),
+      p: () => this.keep(),
       "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5),
       0: () => { this.view.fit(); this.schedule("view"); },
     };
@@ -237,16 +327,17 @@ class Explorer {
 }
 
 // Points in the order of wavelength, with a break where bands are missing.
-function withGaps(explorer, values, minus) {
-  const x = [], y = [];
+function withGaps(explorer, values, minus, spread = null) {
+  const x = [], y = [], wide = [];
   if (!values) return {x, y};
   const places = explorer.order.map((band) => explorer.bandX(band));
-  const spaces = places.slice(1).map((place, i) => place - places[i]).sort((a, b) => a - b);
+  const spaces = places.slice(1).map((place, i) => place - places[i]).filter((space) => space > 0).sort((a, b) => a - b);
   const usual = spaces[spaces.length >> 1];
   explorer.order.forEach((band, i) => {
-    if (i && places[i] - places[i - 1] > 2.9 * usual) { x.push(places[i]); y.push(null); }
+    if (i && places[i] - places[i - 1] > 2.9 * usual) { x.push(places[i]); y.push(null); wide.push(null); }
     x.push(places[i]);
     y.push(values[band] - (minus ? minus[band] : 0));
+    wide.push(spread ? spread[band] : null);
   });
-  return {x, y};
+  return spread ? {x, y, spread: wide} : {x, y};
 }

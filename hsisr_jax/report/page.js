@@ -16,13 +16,20 @@ function abundanceMaps(host, scenes) {
 }
 
 function start() {
+  for (const table of document.querySelectorAll("table.metrics:not(.readout)")) sortable(table);
   for (const host of document.querySelectorAll("[data-charts]")) {
     const specs = DATA[host.dataset.charts];
     const split = specs.some((spec) => spec.first) && specs.some((spec) => !spec.first);
     const more = html("div", {className: "charts"});
     if (split) host.after(html("details", {}, html("summary", {}, "All curves"), more));
-    for (const spec of specs) {
-      new Chart(split && !spec.first ? more : host, {...spec, unit: spec.unit || (spec.groups ? "" : "step")}, {height: spec.groups ? 300 : 210});
+    const charts = specs.map((spec) => new Chart(split && !spec.first ? more : host,
+      {...spec, unit: spec.unit ?? (spec.groups ? "" : "step")}, {height: spec.groups ? 300 : spec.height ?? 210}));
+    if (specs.some((spec) => spec.smooth && spec.series.some((series) => series.x.length >= SMOOTHED))) {
+      const box = html("input", {type: "checkbox", checked: true});
+      box.addEventListener("change", () => {
+        charts.forEach((chart, i) => chart.set({...chart.spec, smooth: box.checked && specs[i].smooth}));
+      });
+      host.before(html("p", {className: "facts options"}, html("label", {}, box, " Smooth the curves (running mean of a twentieth of the points)")));
     }
   }
   const maps = document.getElementById("abundance");

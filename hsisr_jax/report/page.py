@@ -1,4 +1,4 @@
-"""One HTML file: template, style, script, data. No network, and nothing in it runs but our script.
+"""Builds the HTML file of template, style, script and data; it needs no network.
 
 The policy in the page admits one script and one style sheet, by their hashes. Data are JSON in
 elements that a browser never executes, with every `<` written as an escape, so that no text of a
@@ -6,7 +6,6 @@ file can end the element. Texts reach the page through `html.escape` here and `t
 """
 
 import base64
-import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -19,11 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.report import curves, domains, tables
+from hsisr_jax.files import disk_error, written
+from hsisr_jax.report import curves, domains, tables, titles
 from hsisr_jax.report.runs import Run, load_all
-from hsisr_jax.report.scenes import Scene, describe, gather
+from hsisr_jax.report.scenes import NAMES, Scene, describe, gather
 
-SCRIPTS = ("charts.js", "cubes.js", "panels.js", "controls.js", "explorer.js", "page.js")
+SCRIPTS = (
+    "charts.js",
+    "sorting.js",
+    "cubes.js",
+    "panels.js",
+    "controls.js",
+    "swipe.js",
+    "pixels.js",
+    "explorer.js",
+    "page.js",
+)
 IMAGES = 8  # scenes with pictures, at most; the tables hold all
 DESCRIPTION = 40_000  # bytes of JSON a scene: basis, stretches, charts
 DOCTYPE = b"<!doctype html"
@@ -42,8 +52,12 @@ def write(
 ) -> Path:
     """Writes the page that compares the runs in `workdirs`, and returns its path."""
     runs = load_all(workdirs)
+    title = titles.of_page(runs)
+    facts = str(runs[0].name) if len(runs) == 1 else f"{len(runs)} runs compared"
+    if len(runs) == 1:  # its methods are named as on the console
+        name = titles.network(runs[0])
+        runs = runs if name == NAMES["lms"] else [dataclasses.replace(runs[0], name=name)]
     scenes, left_out = gather(runs, limit=IMAGES)
-    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
     sections = [
         Section("results", "Results", tables.headline(runs) + tables.metrics(runs)),
         *_training(runs),
@@ -58,7 +72,8 @@ def write(
         "endmembers": domains.endmembers(runs),
         "projections": domains.projections(runs),
     }
-    html = build(f"{title} · report", title, sections, data, scenes, megabytes=megabytes)
+    name = f"{title} · report"
+    html = build(name, title, sections, data, scenes, megabytes=megabytes, facts=facts)
     return save(html, output)
 
 
@@ -70,8 +85,9 @@ def build(
     scenes: Sequence[Scene],
     *,
     megabytes: float,
+    facts: str = "",
 ) -> str:
-    """The page as text."""
+    """The page as text; `facts` stand below its title."""
     blobs: list[str] = []
 
     def store(content: bytes) -> str:
@@ -90,6 +106,7 @@ def build(
     links = "".join(f'<a href="#{s.anchor}">{tables.escape(s.title)}</a>' for s in sections)
     date = datetime.datetime.now().astimezone().strftime("%d %B %Y, %H:%M").lstrip("0")
     parts = {
+        "facts": f"{tables.escape(facts)} · " if facts else "",
         "policy": _policy(script, style),
         "name": tables.escape(name),
         "title": tables.escape(title),
@@ -107,22 +124,26 @@ def build(
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
 
 
-def save(html: str, output: str | os.PathLike) -> Path:
-    """Writes the file whole or not at all, and over nothing but an earlier page."""
+def check(output: str | os.PathLike) -> Path:
+    """Refuses to overwrite a file that is not a page; returns the path."""
     path = Path(output)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file for the page, such as {path}/report.html")
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    if path.exists() and not _is_page(path):
+        raise UserError(f"{path} exists and is no HTML page; name another file or remove it")
+    return path
+
+
+def save(html: str, output: str | os.PathLike) -> Path:
+    """Writes the file whole or not at all; only an earlier page is replaced."""
+    path = Path(output)
     try:
-        if path.exists() and not _is_page(path):
-            raise UserError(f"{path} exists and is no HTML page; name another file or remove it")
+        check(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(html, "utf-8")
-        part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path} ({error.strerror}); choose another output") from error
+        raise disk_error(path, error) from error
+    with written(path) as file:
+        file.write(html.encode())
     return path
 
 
@@ -134,7 +155,7 @@ def _is_page(path: Path) -> bool:
 
 
 def explorer() -> str:
-    """Where the script builds the pictures, the spectra and their charts."""
+    """The element in which the script builds pictures, spectra and charts."""
     return '<div id="explorer"></div>'
 
 
@@ -169,7 +190,7 @@ def _domains(runs: Sequence[Run], scenes: Sequence[Scene]) -> list[Section]:
 
 
 def _json(value: Any) -> str:
-    """JSON that cannot end the element that holds it."""
+    """JSON escaped for a script element."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,13 +1,15 @@
-"""What is drawn from cubes: colour bands, stretches, error and angle maps, per-band figures."""
+"""Pictures of cubes: colour bands, stretches, error and angle maps, per-band figures."""
 
-import struct
+import io
 import zlib
+from pathlib import Path
 
 import numpy as np
 
 VISIBLE = (640.0, 550.0, 460.0)  # nm, where red, green and blue are looked for
 NEAR = 25.0  # nm
 STRIP = 64  # rows at a time
+FAILED = 8.0  # times the usual angle: such a method has no say in the bins
 # Nine stops of two perceptually even colour maps, from dark to bright; also in explorer.js.
 VIRIDIS = ["440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725"]
 
@@ -16,6 +18,8 @@ def colour_bands(bands: int, wavelengths: np.ndarray | None) -> tuple[tuple[int,
     """The bands to show as red, green and blue, and whether that is true colour."""
     if bands < 3:
         return (bands - 1, bands // 2, 0), False
+    if bands == 3 and wavelengths is None:  # a picture
+        return (0, 1, 2), False
     if wavelengths is not None:
         nearest = [int(np.argmin(np.abs(wavelengths - target))) for target in VISIBLE]
         found = np.abs(wavelengths[nearest] - VISIBLE) < NEAR
@@ -35,8 +39,12 @@ def stretch(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, np.where(high > low, high, low + 1e-6)
 
 
-def compare(truth: np.ndarray, estimate: np.ndarray, data_range: float) -> dict[str, np.ndarray]:
+def compare(
+    truth: np.ndarray, estimate: np.ndarray, data_range: float, hidden: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """`error` root mean square over bands (h w), `angle` in degrees (h w), `psnr` per band (c).
+
+    Hidden pixels have neither error nor angle, and count for nothing.
 
     Strip by strip in float32, so that no float32 copy of a whole cube is made.
     """
@@ -46,11 +54,13 @@ def compare(truth: np.ndarray, estimate: np.ndarray, data_range: float) -> dict[
     for start in range(0, truth.shape[0], STRIP):
         rows = slice(start, start + STRIP)
         a, b = truth[rows].astype(np.float32), estimate[rows].astype(np.float32)
+        if hidden is not None:
+            b = np.where(hidden[rows, :, None], a, b)
         difference = np.square(a - b)
         error[rows] = np.sqrt(difference.mean(-1))
         squares += difference.sum((0, 1), dtype=np.float64)
         angle[rows] = _angle(a, b)
-    mse = squares / error.size
+    mse = squares / max(1, error.size if hidden is None else np.sum(~hidden))
     with np.errstate(divide="ignore"):
         psnr = 10 * np.log10(data_range**2 / mse)
     return {"error": error, "angle": angle, "psnr": psnr}
@@ -70,9 +80,9 @@ def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(zero_a | zero_b, np.where(zero_a & zero_b, 0.0, 90.0), angle)
 
 
-def ceiling(maps: list[np.ndarray]) -> tuple[float, float]:
-    """One scale for the maps of all methods: the end of the colour bar, and of what is stored."""
-    values = np.concatenate([plane[np.isfinite(plane)].ravel() for plane in maps])
+def ceiling(values: np.ndarray) -> tuple[float, float]:
+    """Ends of a map's scale: of its colour bar, and of what is stored of it."""
+    values = values[np.isfinite(values)]
     if not values.size:
         return 1.0, 1.0
     shown, stored = np.percentile(values, [98.5, 99.9])
@@ -86,11 +96,14 @@ def quantise(plane: np.ndarray, top: float) -> bytes:
 
 
 def histogram(angles: dict[str, np.ndarray], bins: int = 64) -> tuple[list, dict[str, list]]:
-    """Shares of pixels (percent) by spectral angle, with the same bins for all methods."""
-    top = max(float(np.percentile(plane, 99.5)) for plane in angles.values()) or 1.0
-    edges = np.linspace(0, top, bins + 1)
+    """Shares of pixels (percent) by spectral angle, with the same bins for all methods; the last
+    one also holds what lies above it, so that a failed method does not squeeze the others."""
+    tops = [float(np.percentile(plane, 99.5)) for plane in angles.values() if plane.size]
+    usual = sorted(tops)[(len(tops) - 1) // 2] if tops else 0.0
+    tops = [top for top in tops if 0 < top <= FAILED * usual]
+    edges = np.linspace(0, max(tops, default=1.0), bins + 1)
     shares = {
-        key: (np.histogram(np.minimum(plane, top), edges)[0] * (100 / plane.size)).tolist()
+        key: (np.histogram(np.minimum(plane, edges[-1]), edges)[0] * (100 / plane.size)).tolist()
         for key, plane in angles.items()
     }
     return edges.tolist(), shares
@@ -112,14 +125,26 @@ def notable(angle: np.ndarray, error: np.ndarray) -> dict[str, tuple[int, int]]:
 
 def png(plane: np.ndarray) -> bytes:
     """A map in [0, 1] as a palette PNG (viridis), at most 192 pixels a side."""
+    from PIL import Image
+
     step = max(1, -(-max(plane.shape) // 192))
     levels = np.clip(np.rint(np.nan_to_num(plane[::step, ::step]) * 255), 0, 255).astype(np.uint8)
-    height, width = levels.shape
-    rows = np.hstack([np.zeros((height, 1), np.uint8), levels]).tobytes()  # filter 0 on every row
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"PLTE", _palette()), (b"IDAT", zlib.compress(rows, 6))]
-    body = b"".join(_chunk(name, data) for name, data in [*chunks, (b"IEND", b"")])
-    return b"\x89PNG\r\n\x1a\n" + body
+    image = Image.fromarray(levels)
+    image.putpalette(_palette())
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def read(path: Path) -> np.ndarray | None:
+    """A picture of a file as `h w 4` bytes; None where there is none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGBA"))
+    except (OSError, ValueError):
+        return None
 
 
 def _palette() -> bytes:
@@ -127,7 +152,3 @@ def _palette() -> bytes:
     at = np.linspace(0, len(stops) - 1, 256)
     channels = [np.interp(at, np.arange(len(stops)), stops[:, i]) for i in range(3)]
     return np.rint(np.stack(channels, -1)).astype(np.uint8).tobytes()
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

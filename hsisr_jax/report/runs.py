@@ -1,7 +1,8 @@
-"""What one workdir holds, read without trust: plain JSON and arrays, never a pickle."""
+"""Reads the content of a workdir, which may be damaged: plain JSON and arrays, no pickle."""
 
 import dataclasses
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class Run:
 
 
 def load_all(workdirs: Sequence[str | os.PathLike]) -> list[Run]:
-    """Each workdir as a run, under the shortest endings of their paths that tell them apart."""
+    """Loads workdirs, named by the shortest distinct endings of their paths."""
     if not workdirs:
         raise UserError("no run to report on; name at least one workdir, such as runs/quickstart")
     paths = [Path(workdir).resolve() for workdir in workdirs]
@@ -47,7 +48,7 @@ def load_all(workdirs: Sequence[str | os.PathLike]) -> list[Run]:
 
 
 def load(workdir: str | os.PathLike, *, name: str | None = None) -> Run:
-    """What a workdir holds; files that are missing leave their fields empty."""
+    """Loads a workdir; missing files leave their fields empty."""
     path = Path(workdir)
     if not path.is_dir():
         raise UserError(f"{path}: there is no such workdir; name a folder that a run wrote")
@@ -82,6 +83,12 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
+def part(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key, empty where there is none."""
+    value = tree.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` -> `{"a.b": 1}`."""
     out: dict[str, Any] = {}
@@ -95,7 +102,12 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def number(value: Any) -> float | None:
     """The value as a float where it is a number, else None."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def _read_object(path: Path) -> Mapping[str, Any]:
@@ -120,6 +132,7 @@ def _read_rows(path: Path) -> list[Mapping[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and number(row.get("step")) is not None:
+        step = number(row.get("step")) if isinstance(row, dict) else None
+        if step is not None and math.isfinite(step):
             rows.append(flat(row))
     return rows

@@ -1,4 +1,4 @@
-"""One scene seen by several methods: the pictures of a page, from the runs' test images."""
+"""Scenes with the results of several methods, from the runs' test images."""
 
 import base64
 import dataclasses
@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from hsisr_jax.errors import UserError
 from hsisr_jax.formats.scene import nanometres_of_one
-from hsisr_jax.report import pictures, spectra
+from hsisr_jax.report import mosaic, pictures, spectra
 from hsisr_jax.report.runs import Run, arrays, number
 
 NAMES = {"hr": "truth", "lms": "bicubic", "lr": "input", "msi": "multispectral input"}
-ORDER = ("input", "baseline", "run", "cube", "truth")  # from left to right
+ORDER = ("input", "baseline", "run", "cube", "truth", "deviation")  # from left to right
 SIDE = 1024  # pixels along a side; larger test images are thinned
 LEAD = 6.0  # share of the budget of the first scene, against 1 of each further one
 
 
 @dataclasses.dataclass
 class Layer:
-    """One cube of a scene. Roles: `truth`, `input`, `baseline`, `run`, `cube`."""
+    """One cube of a scene. Roles: `truth`, `input`, `baseline`, `run`, `cube`, and `deviation`, the
+    standard deviation of the run."""
 
     label: str
     role: str
@@ -41,42 +41,58 @@ class Scene:
     hidden: np.ndarray | None = None  # h w, pixels without data
     stride: int = 1  # every n-th pixel of the file is shown
     band_numbers: Sequence[int] | None = None  # of the file, where bands were left out
+    map: Mapping[str, Any] | None = None  # `transform` of the file's pixels, name of its `crs`
+    origin: tuple[int, int] = (0, 0)  # row and column of the file where the picture begins
+    spots: Sequence[tuple[int, int]] = ()  # row, column: pixels whose spectra are shown at first
 
     @property
     def truth(self) -> Layer | None:
         return next((layer for layer in self.layers if layer.role == "truth"), None)
 
+    @property
+    def main(self) -> Layer:
+        """The layer that defines the page's pixel coordinates: the truth, else an output."""
+        made = (layer for layer in self.layers if layer.role in ("run", "cube"))
+        return self.truth or next(made, self.layers[0])
+
 
 def gather(runs: Sequence[Run], *, limit: int) -> tuple[list[Scene], int]:
     """Scenes of all runs, and how many were left out. The same truth makes the same scene."""
     scenes: list[Scene] = []
-    names = list(dict.fromkeys(path.stem for run in runs for path in run.images))
+    regions = [mosaic.regions(run.images) for run in runs]
+    names = list(dict.fromkeys(name for found in regions for name in found))
     for name in names[:limit]:
         same: list[Scene] = []
         for index, run in enumerate(runs):
-            path = next((path for path in run.images if path.stem == name), None)
-            if path is None:
-                continue
-            data = arrays(path)
-            for key in ("hr", "sr"):
-                if key not in data or data[key].ndim != 3 or data[key].dtype.kind not in "fiu":
-                    raise UserError(f"{path} lacks the array {key} (h, w, c); evaluate again")
-            if data["hr"].shape != data["sr"].shape:
-                raise UserError(f"{path}: hr and sr differ in shape; evaluate the run again")
-            _add(same, name, run, index, *_thinned(data))
+            for title, data in _images(name, regions[index].get(name, {})):
+                _add(same, title, run, index, *_thinned(data))
         scenes += same
     return scenes, max(0, len(names) - limit)
+
+
+def _images(name: str, tiles: mosaic.Tiles) -> list[tuple[str, Mapping[str, np.ndarray]]]:
+    """The image of a region; tiles that cannot be put together stay apart."""
+    parts = {}
+    for corner, path in tiles.items():
+        parts[corner] = arrays(path)
+        mosaic.check(path, parts[corner])
+    if len(parts) < 2:
+        return [(name, data) for data in parts.values()]
+    whole = mosaic.together(parts)
+    if whole is not None:
+        return [(f"{name} ({len(parts)} tiles)", whole)]
+    return [(path.stem, parts[corner]) for corner, path in tiles.items()]
 
 
 def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping, stride: int) -> None:
     known = (s for s in scenes if s.truth and _equal(s.truth.cube, data["hr"]))
     scene = next(known, None)
     if scene is None:
-        title = f"{name} ({run.name})" if scenes else name
+        title = f"{name} ({run.name})" if any(s.name == name for s in scenes) else name
         wavelengths = _nanometres(data.get("wavelengths"), data["hr"].shape[-1])
         data_range = number(run.protocol.get("data_range")) or 1.0
         scene = Scene(title, [Layer(NAMES["hr"], "truth", data["hr"])], data_range, wavelengths)
-        scene.stride = stride
+        scene.stride, scene.hidden = stride, data.get(mosaic.HIDDEN)
         scenes.append(scene)
     ratio = data["hr"].shape[0] / data["lr"].shape[0] if _is_cube(data.get("lr")) else None
     for key, role in (("lr", "input"), ("msi", "input"), ("lms", "baseline")):
@@ -99,7 +115,10 @@ def _add(scenes: list[Scene], name: str, run: Run, index: int, data: Mapping, st
 def _thinned(data: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
     """Every n-th pixel of each cube, where the picture would be larger than a page can draw."""
     stride = -(-max(data["hr"].shape[:2]) // SIDE)
-    return {k: v[::stride, ::stride] if _is_cube(v) else v for k, v in data.items()}, stride
+    thin = {k: v[::stride, ::stride] if _is_cube(v) else v for k, v in data.items()}
+    if mosaic.HIDDEN in data:
+        thin[mosaic.HIDDEN] = data[mosaic.HIDDEN][::stride, ::stride]
+    return thin, stride
 
 
 def _is_cube(value: Any) -> bool:
@@ -138,7 +157,7 @@ def _weight(scene: Scene) -> float:
 
 def _describe(scene: Scene, budget: float, store: Callable[[bytes], str]) -> dict[str, Any]:
     scene.layers.sort(key=lambda layer: ORDER.index(layer.role))
-    main = scene.truth or scene.layers[0]
+    main = scene.main
     height, width, bands = main.cube.shape
     for layer in scene.layers:
         layer.cube = _finite(layer.cube)
@@ -156,10 +175,14 @@ def _describe(scene: Scene, budget: float, store: Callable[[bytes], str]) -> dic
         "true_colour": true_colour,
         "low": _short(low),
         "high": _short(high),
-        "stretch_from": reference.label,
+        "reference": scene.layers.index(reference),
+        "main": scene.layers.index(main),
+        "map": scene.map,
+        "origin": list(scene.origin),
         "stride": scene.stride,
         "band_numbers": scene.band_numbers,
         "hidden": None if scene.hidden is None else store(pictures.quantise(scene.hidden, 1.0)),
+        "spots": [list(spot) for spot in scene.spots],
         "layers": [{"label": l.label, "role": l.role, "colour": l.colour} for l in scene.layers],
     }
     maps_size = _add_maps(scene, out, store)
@@ -178,23 +201,26 @@ def _add_maps(scene: Scene, out: dict[str, Any], store: Callable[[bytes], str]) 
     if truth is None or not judged:
         return 0
     found = {
-        i: pictures.compare(truth.cube, layer.cube, scene.data_range) for i, layer in judged.items()
+        i: pictures.compare(truth.cube, layer.cube, scene.data_range, scene.hidden)
+        for i, layer in judged.items()
     }
     size = 0
-    for kind in ("error", "angle"):
-        shown, stored = pictures.ceiling([maps[kind] for maps in found.values()])
-        out[f"{kind}_scale"] = {"shown": shown, "stored": stored}
-        for i, maps in found.items():
+    seen = np.ones(truth.cube.shape[:2], bool) if scene.hidden is None else ~scene.hidden
+    for i, maps in found.items():  # each with a scale of its own, so that none spoils the others
+        for kind in ("error", "angle"):
+            shown, stored = pictures.ceiling(maps[kind][seen])
             data = pictures.quantise(maps[kind], stored)
             size += len(data)
-            out["layers"][i][kind] = store(data)
-    edges, shares = pictures.histogram({str(i): maps["angle"] for i, maps in found.items()})
+            out["layers"][i] |= {kind: store(data), f"{kind}_top": [shown, stored]}
+    angles = {str(i): maps["angle"][seen] for i, maps in found.items()}
+    edges, shares = pictures.histogram(angles)
     out["angle_edges"] = _short(edges)
     for i, maps in found.items():
         out["layers"][i]["psnr"] = [v if np.isfinite(v) else None for v in _short(maps["psnr"])]
         out["layers"][i]["angle_shares"] = _short(shares[str(i)])
-        out["layers"][i]["rmse"] = float(np.sqrt(np.square(maps["error"], dtype=np.float64).mean()))
-        out["layers"][i]["mean_angle"] = float(maps["angle"].mean())
+        squares = np.square(maps["error"][seen], dtype=np.float64)
+        out["layers"][i]["rmse"] = float(np.sqrt(squares.mean()))
+        out["layers"][i]["mean_angle"] = float(maps["angle"][seen].mean())
     first = next((i for i, layer in judged.items() if layer.role == "run"), next(iter(judged)))
     places = pictures.notable(found[first]["angle"], found[first]["error"])
     out["places"] = [{"name": n, "row": r, "column": c} for n, (r, c) in places.items()]
@@ -202,11 +228,15 @@ def _add_maps(scene: Scene, out: dict[str, Any], store: Callable[[bytes], str]) 
 
 
 def _add_cubes(scene: Scene, out: dict, budget: float, store: Callable[[bytes], str]) -> None:
-    """Cubes by band count: those that share a count share a basis."""
-    indexed = sorted(enumerate(scene.layers), key=lambda pair: pair[1].cube.shape[-1])
+    """Cubes by kind and band count: those that share both share a basis."""
+
+    def kind(pair: tuple[int, Layer]) -> tuple[bool, int]:
+        return pair[1].role == "deviation", pair[1].cube.shape[-1]
+
+    indexed = sorted(enumerate(scene.layers), key=kind)
     total = _weight(scene)
     out["groups"] = []
-    for _, members in itertools.groupby(indexed, key=lambda pair: pair[1].cube.shape[-1]):
+    for _, members in itertools.groupby(indexed, key=kind):
         cubes = {str(i): layer.cube for i, layer in members}
         pixels = sum(cube.shape[0] * cube.shape[1] for cube in cubes.values())
         group = spectra.pack(cubes, budget=budget * pixels / total)
@@ -237,13 +267,17 @@ def _finite(cube: np.ndarray) -> np.ndarray:
 
 
 def _shown(cube: np.ndarray, hidden: np.ndarray | None) -> np.ndarray:
-    if hidden is None or hidden.all() or hidden.shape != cube.shape[:2]:
+    """Pixels with data, as `n 1 c`; the mask may be of a finer grid than the cube."""
+    if hidden is None:
         return cube
-    return cube[~hidden][:, None]
+    places = ((np.arange(n) + 0.5) * size // n for n, size in zip(cube.shape, hidden.shape))
+    rows, columns = (place.astype(int) for place in places)
+    gone = hidden[rows][:, columns]
+    return cube if gone.all() else cube[~gone][:, None]
 
 
 def _short(values: Any, digits: int | None = None) -> list[float]:
-    """Numbers as short as JSON can hold them without a visible change."""
+    """Numbers rounded so that the change is not visible."""
     array = np.asarray(values, np.float64)
     if digits is not None:
         return np.round(array, digits).tolist()

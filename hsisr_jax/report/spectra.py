@@ -80,7 +80,7 @@ def pack(cubes: Mapping[str, np.ndarray], *, budget: float) -> Group:
 
 
 def unpack(group: Group, key: str) -> np.ndarray:
-    """The cube that a reader of the page sees."""
+    """The cube as the page shows it, after quantisation."""
     cube = group.cubes[key]
     planes = np.frombuffer(zlib.decompress(cube.data), np.uint8)
     planes = planes.reshape(-1, 2, cube.height, cube.width).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""The tables of a page, as HTML: every text that comes from a file is escaped here."""
+"""The tables of a page as HTML; text from files is escaped here."""
 
 import html
 import json
@@ -6,13 +6,17 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from hsisr_jax.report.runs import Run, flat, number
+from hsisr_jax.report import conventions, titles
+from hsisr_jax.report.runs import Run, flat, number, part
 
 ORDER = ("MPSNR", "PSNR", "MSSIM", "SSIM", "SAM", "ERGAS", "RMSE", "CrossCorrelation", "CC", "UIQI")
 HIGHER = {"PSNR", "MPSNR", "SSIM", "MSSIM", "CC", "CrossCorrelation", "UIQI"}
 LOWER = {"SAM", "ERGAS", "RMSE", "SID", "APPSA", "MARE", "DD", "MAE", "MSE"}
 DECIMALS = {"PSNR": 2, "MPSNR": 2, "SAM": 3, "ERGAS": 3}
+MANY, FIRST = 40, 20  # facts: of more than that, so many are shown at once
 UNITS = {"PSNR": "dB", "MPSNR": "dB"}
+BASE_KEPT = "No step was better on the validation images: the base is kept as it is."
+
 
 Row = tuple[str, str, Mapping[str, Any]]  # label, CSS class, metric values
 
@@ -22,17 +26,17 @@ def escape(text: Any) -> str:
 
 
 def direction(key: str) -> int:
-    """+1 where more is better, -1 where less is, 0 where the report does not judge."""
+    """+1 if more is better, -1 if less is, 0 if neither."""
     return 1 if key in HIGHER else -1 if key in LOWER else 0
 
 
 def in_order(keys: Iterable[str]) -> list[str]:
-    """The metrics that papers print first, then the others as they come."""
+    """Orders metrics: those that papers print first, then the others."""
     return sorted(keys, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER))
 
 
 def arrow(key: str) -> str:
-    """The way in which a metric gets better, as a sign."""
+    """An arrow that says whether more or less is better."""
     names = {1: ("↑", "higher is better"), -1: ("↓", "lower is better")}
     if direction(key) == 0:
         return ""
@@ -41,7 +45,7 @@ def arrow(key: str) -> str:
 
 
 def value_text(key: str, value: Any) -> str:
-    """A metric's value with the digits that it deserves."""
+    """A metric's value with a suitable number of digits."""
     value = number(value)
     if value is None:
         return "–"
@@ -53,20 +57,21 @@ def value_text(key: str, value: Any) -> str:
 
 
 def headline(runs: Sequence[Run]) -> str:
-    """One card a run: its first quality figure and its spectral angle, against bicubic."""
-    cards = "".join(_card(run, index) for index, run in enumerate(runs))
+    """One card a run: its first quality figure and its spectral angle, against what needs no
+    network."""
+    cards = "".join(_card(run, index, len(runs) > 1) for index, run in enumerate(runs))
     return f'<div class="cards">{cards}</div>'
 
 
 def metrics(runs: Sequence[Run]) -> str:
-    """Means over the test images. Runs that were measured alike share a table."""
+    """Means over the test images; runs with the same conventions share a table."""
     parts = []
     for group in _alike(runs):
         rows = _mean_rows(group, runs)
         images = group[0].metrics.get("images") or []
         count = f" · mean over {len(images)} image{'s' * (len(images) != 1)}" if images else ""
         caption = f"{_protocol(group[0])}{count}"
-        parts.append(_table(rows, caption, extra=[_costs(run) for run in group]))
+        parts.append(scored(rows, caption, extra=[_costs(run) for run in group]))
         if len(images) > 1:
             parts.append(_image_table(group, runs))
         parts.append(_conventions(group[0]))
@@ -74,7 +79,7 @@ def metrics(runs: Sequence[Run]) -> str:
 
 
 def configs(runs: Sequence[Run]) -> str:
-    """What differs between the runs, and every setting of each."""
+    """The settings that differ between the runs, then all settings."""
     settings = [flat(run.config) for run in runs]
     keys = list(dict.fromkeys(key for setting in settings for key in setting))
     different = [key for key in keys if len({_text(setting.get(key)) for setting in settings}) > 1]
@@ -89,7 +94,7 @@ def configs(runs: Sequence[Run]) -> str:
 
 
 def environments(runs: Sequence[Run]) -> str:
-    """What each run ran on; settings that differ stand out."""
+    """The environments of the runs; differences are marked."""
     settings = []
     for run in runs:
         fields = flat(run.environment)
@@ -100,50 +105,71 @@ def environments(runs: Sequence[Run]) -> str:
     return _columns(keys, settings, runs, "Versions and hardware")
 
 
-def description(fields: Mapping[str, Any]) -> str:
-    """Facts about one file, as a two-column table."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
-        for key, value in fields.items()
-    )
-    return f'<div class="scroll"><table class="settings"><tbody>{rows}</tbody></table></div>'
+def facts(fields: Mapping[str, Any]) -> str:
+    """Facts about one file, in as many columns as there is room for; of very many, those behind the
+    first are folded away."""
+    known = list(fields.items())
+    shown = known[:FIRST] if len(known) > MANY else known
+    further = known[len(shown) :]
+    if further:
+        summary = f"<summary>{len(further)} further fields of the file</summary>"
+        return f"{_facts(shown)}<details>{summary}{_facts(further)}</details>"
+    return _facts(shown)
+
+
+def _facts(fields: Sequence[tuple[str, Any]]) -> str:
+    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in fields)
+    return f'<dl class="file">{rows}</dl>'
 
 
 def _part(source: Run | Mapping, key: str) -> Mapping[str, Any]:
-    tree = source.metrics if isinstance(source, Run) else source
-    value = tree.get(key) if isinstance(tree, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+    return part(source.metrics if isinstance(source, Run) else source, key)
 
 
-def _card(run: Run, index: int) -> str:
-    test, bicubic = _part(run, "test"), _part(run, "bicubic")
+def _card(run: Run, index: int, names: bool) -> str:
+    test = _part(run, "test")
     keys = [key for key in ("MPSNR", "PSNR", "SAM") if key in test]
-    figures = "".join(_figure(key, test[key], bicubic.get(key)) for key in keys)
+    beside = [(label, values) for label, _, values in _reference_rows(run.metrics)]
+    figures = "".join(
+        figure(key, test[key], [(label, values.get(key)) for label, values in beside])
+        for key in keys
+    )
     facts = [_fact(run, "parameters"), _fact(run, "steps"), _duration(run)]
     if number(run.metrics.get("seed")) is not None:
         facts.append(f"seed {run.metrics['seed']}")
     state = "" if test else '<p class="note">not evaluated yet</p>'
+    if run.metrics.get("base_kept") is True:
+        state += f'<p class="note">{BASE_KEPT}</p>'
+    what = f'<p class="facts">{escape(titles.of_run(run))}</p>' if names else ""
     return (
-        f'<article class="card run-{index % 6}"><h3>{escape(run.name)}</h3>'
+        f'<article class="card run-{index % 6}"><h3>{escape(run.name)}</h3>{what}'
         f'<div class="figures">{figures}</div>{state}'
         f'<p class="facts">{" · ".join(fact for fact in facts if fact)}</p></article>'
     )
 
 
-def _figure(key: str, value: Any, reference: Any) -> str:
-    value, reference = number(value), number(reference)
-    change = ""
-    if value is not None and reference is not None and math.isfinite(value - reference):
-        good = (value - reference) * direction(key) > 0
-        digits = DECIMALS.get(key, 4) if abs(value) > 0.5 else 4  # an angle may be in radians
-        difference = f"{value - reference:+.{digits}f}".replace("-", "−")
-        kind = "better" if good else "worse"
-        change = f'<span class="{kind}">{difference} against bicubic</span>'
+def figure(
+    key: str, value: Any, beside: Sequence[tuple[str, Any]], *, unit: str | None = None
+) -> str:
+    """A large number and its differences to those of other methods."""
+    changes = "".join(_change(key, value, other, label) for label, other in beside)
+    unit = UNITS.get(key, "") if unit is None else unit
     return (
         f'<div class="figure"><span class="key">{escape(key)}</span>'
-        f'<span class="value">{value_text(key, value)}<small> {UNITS.get(key, "")}</small></span>'
-        f"{change}</div>"
+        f'<span class="value">{value_text(key, value)}<small> {unit}</small></span>'
+        f"{changes}</div>"
     )
+
+
+def _change(key: str, value: Any, reference: Any, label: str) -> str:
+    value, reference = number(value), number(reference)
+    if value is None or reference is None or not math.isfinite(value - reference):
+        return ""
+    good = (value - reference) * direction(key) > 0
+    digits = DECIMALS.get(key, 4) if abs(value) > 0.5 else 4  # an angle may be in radians
+    difference = f"{value - reference:+.{digits}f}".replace("-", "−")
+    kind = "better" if good else "worse"
+    return f'<span class="{kind}">{difference} against {escape(label)}</span>'
 
 
 def _fact(run: Run, key: str) -> str:
@@ -170,7 +196,8 @@ def _alike(runs: Sequence[Run]) -> list[list[Run]]:
     for run in runs:
         if not _part(run, "test"):
             continue
-        names = [_part({"i": image}, "i").get("name") for image in run.metrics.get("images") or []]
+        images = run.metrics.get("images") or []
+        names = [image.get("name") if isinstance(image, Mapping) else None for image in images]
         rounded = {key: value_text(key, v) for key, v in _part(run, "bicubic").items()}
         key = json.dumps([run.protocol, names, rounded], sort_keys=True, default=str)
         groups.setdefault(key, []).append(run)
@@ -190,12 +217,14 @@ def _nested(value: Any) -> bool:
 
 
 def _conventions(run: Run) -> str:
-    """What each metric was computed with, where the run says so."""
-    nested = flat({key: value for key, value in run.protocol.items() if _nested(value)})
-    if not nested:
+    """The conventions of each metric, if the run states them."""
+    said = conventions.sentences(run.protocol)
+    if not said:
         return ""
-    fields = {key.removeprefix("metrics."): _text(value) for key, value in nested.items()}
-    return f"<details><summary>Conventions of the metrics</summary>{description(fields)}</details>"
+    lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(text)}</dd>" for k, text in said.items())
+    notes = "".join(f'<p class="note">{escape(t)}</p>' for t in conventions.remarks(run.protocol))
+    summary = "<summary>Conventions of the metrics</summary>"
+    return f'<details>{summary}<dl class="sentences">{lines}</dl>{notes}</details>'
 
 
 def _reference_rows(tree: Mapping[str, Any], baselines: Collection[str] = ()) -> list[Row]:
@@ -205,7 +234,7 @@ def _reference_rows(tree: Mapping[str, Any], baselines: Collection[str] = ()) ->
     others = {**{k: v for k, v in tree.items() if k in baselines}, **_part(tree, "baselines")}
     for name, values in others.items():
         if isinstance(values, Mapping) and name != "bicubic":
-            rows.append((str(name).replace("_", " "), "baseline", values))
+            rows.append((titles.METHODS.get(name, str(name)), "baseline", values))
     return rows
 
 
@@ -214,7 +243,7 @@ def _mean_rows(group: Sequence[Run], runs: Sequence[Run]) -> list[Row]:
     return _reference_rows(group[0].metrics) + own
 
 
-def _table(rows: Sequence[Row], caption: str, *, extra: Sequence[tuple[str, str]] = ()) -> str:
+def scored(rows: Sequence[Row], caption: str, *, extra: Sequence[tuple[str, str]] = ()) -> str:
     """Rows of metrics with the best of each column in bold; costs beside the last rows."""
     keys = in_order(dict.fromkeys(key for _, _, values in rows for key in values))
     best = {key: _best(key, [values.get(key) for _, _, values in rows]) for key in keys}
@@ -244,8 +273,11 @@ def _best(key: str, values: Sequence[Any]) -> str | None:
 
 
 def _cell(key: str, value: Any, best: str | None) -> str:
-    text = value_text(key, value)
-    return f'<td class="best"><b>{text}</b></td>' if text == best else f"<td>{text}</td>"
+    text, exact = value_text(key, value), number(value)
+    sort = "" if exact is None or math.isnan(exact) else f' data-value="{exact:.9g}"'
+    if text == best:
+        return f'<td class="best"{sort}><b>{text}</b></td>'
+    return f"<td{sort}>{text}</td>"
 
 
 def _image_table(group: Sequence[Run], runs: Sequence[Run]) -> str:
@@ -255,7 +287,7 @@ def _image_table(group: Sequence[Run], runs: Sequence[Run]) -> str:
         for run in group:
             values = _part(run.metrics["images"][index], "test")
             rows.append((run.name, f"run-{runs.index(run) % 6}", values))
-        parts.append(_table(rows, escape(image.get("name", index))))
+        parts.append(scored(rows, escape(image.get("name", index))))
     return f"<details><summary>Image by image</summary>{''.join(parts)}</details>"
 
 

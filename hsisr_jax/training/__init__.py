@@ -1,4 +1,4 @@
-"""Steps, optimizers, state and the loop's parts. The table of steps is what configs choose from."""
+"""Steps, optimizers, state and the parts of the training loop, and the table of steps by name."""
 
 from hsisr_jax.training.adversarial import make_adversarial_step
 from hsisr_jax.training.steps import make_step

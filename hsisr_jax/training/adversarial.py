@@ -1,19 +1,19 @@
-"""Training against a domain discriminator: A-SNLSR's step, and the GAN that it can be tuned to.
+"""Adversarial training against a domain discriminator: A-SNLSR's step and GAN objectives.
 
-The task's loss (`snlsr` with `source_only`) and the game are apart. In the game the discriminator
-lowers its loss on the abundances, `losses.create("domain", kind=..., label_smoothing=...)`, and the
-generator is sent the opposite, `strength` times:
+The task's loss (`snlsr` with `source_only`) and the adversarial terms are separate. The
+discriminator minimises its loss on the abundances, `losses.create("domain", kind=...,
+label_smoothing=...)`, and the generator receives the opposite gradient, `strength` times:
 
 - `reversal`: minus the gradient of that loss, by the reversal layer inside the network (Ganin and
   Lempitsky, ICML 2015). With `strength` 0.01 and two equal optimizers this is the published step.
-- `non_saturating`: the gradient of the same loss with the other domains for truth, from a
-  discriminator held still (Goodfellow et al., 2014). With `kind="least_squares"` that is the
+- `non_saturating`: the gradient of the same loss with the other domains as targets, from a
+  fixed discriminator (Goodfellow et al., 2014). With `kind="least_squares"` that is the
   least-squares GAN.
 
-One compiled step updates both sides at once from one gradient, since neither sees the other's
-terms; `discriminator_steps` above 1 puts further updates of the discriminator alone before it, on
+One compiled step updates both sides at once from one gradient, since neither depends on the other's
+terms. With `discriminator_steps` above 1, further updates of the discriminator alone come first, on
 the same batch with other dropout. The strength may grow as `2 / (1 + exp(-ramp p)) - 1` with the
-share `p` of the run that is over; Ganin and Lempitsky take a ramp of 10, 0 holds it constant.
+fraction `p` of the run completed; Ganin and Lempitsky use a ramp of 10, 0 keeps it constant.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,14 +35,14 @@ FEATURES = "abundance"  # what the discriminator reads
 
 @dataclass(frozen=True)
 class Game:
-    """`config.adversarial`: how generator and discriminator play."""
+    """`config.adversarial`: the objectives of generator and discriminator."""
 
-    objective: str = "reversal"
-    strength: float = 0.01
-    ramp: float = 0.0
-    domain_loss: str = "cross_entropy"
-    label_smoothing: float = 0.0
-    discriminator_steps: int = 1
+    objective: str
+    strength: float
+    ramp: float
+    domain_loss: str
+    label_smoothing: float
+    discriminator_steps: int
 
     def __post_init__(self):
         if self.objective not in OBJECTIVES:
@@ -52,7 +52,7 @@ class Game:
             raise UserError("config.adversarial.discriminator_steps must be 1 or more")
 
     def strength_at(self, batch: Mapping) -> jax.Array:
-        """The strength now, by the batch's `progress`."""
+        """The current strength, from the batch's `progress`."""
         if not self.ramp:
             return jnp.float32(self.strength)
         growth = 2 / (1 + jnp.exp(-self.ramp * batch["progress"])) - 1
@@ -64,13 +64,14 @@ def make_adversarial_step(
     loss: Callable,
     optimizers: Mapping[str, optax.GradientTransformation],
     *,
-    precision: str = "float32",
-    ema_decay: float = 0.0,
-    remat: bool = False,
-    steps: int = 0,
+    precision: str,
+    ema_decay: float,
+    remat: bool,
+    steps: int,
+    discriminator: nn.Module,
     **game,
 ) -> Step:
-    """The step of `loss` and of a `Game` between the network and its discriminator."""
+    """The step of `loss` and of a `Game` between the network and its `discriminator`."""
     rules = _game(game)
     if rules.ramp and not steps:
         raise UserError("config.adversarial.ramp needs the number of steps of the run")
@@ -81,7 +82,7 @@ def make_adversarial_step(
         )
     judge = losses.create("domain", kind=rules.domain_loss, label_smoothing=rules.label_smoothing)
     forward = make_forward(module, precision=precision, remat=remat)
-    discriminate = make_discriminate(module, precision)
+    discriminate = make_discriminate(discriminator, precision)
     by_reversal = rules.objective == "reversal"
 
     def objective(params, state: TrainState, batch, key):
@@ -116,14 +117,8 @@ def make_adversarial_step(
     return step
 
 
-def make_discriminate(module: nn.Module, precision: str) -> Callable:
+def make_discriminate(discriminator: nn.Module, precision: str) -> Callable:
     """`(params, state, features, key) -> (logits, batch_stats)` of the discriminator alone."""
-    network = getattr(module, "network", module)  # inside a wrapper
-    if not hasattr(network, "make_discriminator"):
-        raise UserError(
-            "config.training 'adversarial' needs a network with a discriminator, such as asnlsr"
-        )
-    discriminator = network.make_discriminator()
 
     def discriminate(params, state: TrainState, features, key):
         variables = {
@@ -145,7 +140,7 @@ def make_discriminate(module: nn.Module, precision: str) -> Callable:
 def make_discriminator_step(
     discriminate: Callable, judge: losses.Loss, tx: optax.GradientTransformation
 ) -> Callable:
-    """`(state, features, batch, key) -> state`: only the discriminator learns."""
+    """`(state, features, batch, key) -> state`: updates only the discriminator."""
 
     def learn(state: TrainState, features, batch, key) -> TrainState:
         def objective(part):
@@ -174,7 +169,7 @@ def make_discriminator_step(
 
 
 def as_another(judge: losses.Loss, logits: jax.Array, domain: jax.Array) -> jax.Array:
-    """The discriminator's loss if the truth were another domain; the mean over the others."""
+    """The discriminator's loss with another domain as the target; the mean over all others."""
     domains = logits.shape[-1]
     found = [
         judge({"domain_logits": logits}, {"domain": (domain + shift) % domains})[0]

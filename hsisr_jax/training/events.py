@@ -1,4 +1,4 @@
-"""TensorBoard's event files: a few dozen bytes a number need no library.
+"""A writer of TensorBoard's event files for scalars.
 
 The usual writers import PyTorch or TensorFlow where these are installed, for seconds at every
 start. A file is a row of records, length and data with a checksum each; the data is a protocol
@@ -54,7 +54,7 @@ def field(number: int, kind: int, value: float | bytes) -> bytes:
 
 
 def _single(value: float, kind: int) -> float:
-    """What float32 cannot hold becomes infinite instead of an error."""
+    """Packs a float32; values out of its range become infinite instead of an error."""
     return value if kind == DOUBLE or abs(value) < 3.4e38 or value != value else value * 1e300
 
 

@@ -1,28 +1,29 @@
-"""What a run says: progress, metrics files."""
+"""Progress on the terminal, and the log of metrics."""
 
 import json
+import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
 
-from hsisr_jax.checkpoints import disk_error, write_text
-from hsisr_jax.training.events import EventFile
+from hsisr_jax.files import disk_error, write_text
+from hsisr_jax.training.loggers import LOGGERS
 
+REMEMBERED = 8  # checkpoints whose unlogged means are kept
 PLAIN_SECONDS = 30.0  # between progress lines where the output is not a terminal
 
 
 class MetricsLog:
-    """`metrics.jsonl` and TensorBoard events, written by the first process only.
+    """`metrics.jsonl` and the chosen loggers, written by the first process only.
 
-    `earlier` are the rows of the run that is resumed. Events are written here and now: a writing
-    thread would take a full disk with it, and leave the run waiting for ever.
+    `earlier` are the rows of the run that is resumed.
     """
 
-    def __init__(self, workdir: Path, start_step: int):
+    def __init__(self, workdir: Path, start_step: int, loggers: Sequence[str] = ("tensorboard",)):
         self.path = workdir / "metrics.jsonl"
         self.earlier = _rows_until(self.path, start_step)
         self._active = jax.process_index() == 0
@@ -31,17 +32,18 @@ class MetricsLog:
         with self._on_disk():
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.earlier))
             self._file = self.path.open("a")
-            self._events = EventFile(workdir, start_step)
+            self._loggers = [LOGGERS[name](workdir, start_step) for name in loggers]
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         if not self._active:
             return
         with self._on_disk():
-            self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            # JSON has null instead of NaN
+            row = {k: None if not math.isfinite(x) else x for k, x in values.items()}
+            self._file.write(json.dumps({"kind": kind, "step": step, **row}) + "\n")
             self._file.flush()
-            numbers = {f"{kind}/{k}": x for k, x in values.items() if isinstance(x, (int, float))}
-            self._events.scalars(step, numbers)
-            self._events.flush()
+            for logger in self._loggers:
+                logger.write(kind, step, values)
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:
@@ -55,22 +57,68 @@ class MetricsLog:
 
     def __exit__(self, *_) -> None:
         if self._active:
-            for file in (self._file, self._events):
-                with suppress(OSError):  # a full disk was told of when a row was written
-                    file.close()
+            for close in (self._file.close, *(logger.close for logger in self._loggers)):
+                with suppress(OSError):  # a full disk was reported when a row was written
+                    close()
 
 
 def _rows_until(path: Path, step: int) -> list[dict]:
-    """A resumed run repeats the steps after its checkpoint: their old rows go."""
+    """Drops rows after the checkpoint, since a resumed run repeats those steps."""
     kept = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-            if row["step"] <= step:
+            if row["step"] <= step and row["kind"]:
                 kept.append(row)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the half line of a killed process
     return kept
+
+
+class Means:
+    """Means of the training scalars over all steps since the last line of the log.
+
+    Means that are not logged yet are kept in the workdir beside each checkpoint, so that a resumed
+    run logs the same values as an uninterrupted one.
+    """
+
+    def __init__(self, workdir: Path, start_step: int):
+        self.path = workdir / "unlogged.json"
+        try:
+            saved = json.loads(self.path.read_text())
+            self.saved = {str(step): (dict(sums), dict(n)) for step, (sums, n) in saved.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            self.saved = {}
+        self._waiting: list[tuple[Mapping, int]] = []
+        sums, steps = self.saved.get(str(start_step), ({}, {}))
+        self.sums, self.steps = dict(sums), dict(steps)
+
+    def add(self, scalars: Mapping[str, jax.Array], steps: int) -> None:
+        """Adds the scalars of a dispatch; they stay on the device until they are needed."""
+        self._waiting.append((scalars, steps))
+
+    def take(self) -> dict[str, float]:
+        """Returns the means and starts again; NaN for values that were never finite."""
+        self._add_up()
+        means = {k: self.sums[k] / n if n else math.nan for k, n in self.steps.items()}
+        self.sums, self.steps = {}, {}
+        return means
+
+    def save(self, step: int) -> None:
+        """Stores the unlogged sums beside the checkpoint of this step."""
+        self._add_up()
+        self.saved[str(step)] = dict(self.sums), dict(self.steps)
+        self.saved = dict(list(self.saved.items())[-REMEMBERED:])
+        if jax.process_index() == 0:
+            write_text(self.path, json.dumps(self.saved) + "\n")
+
+    def _add_up(self) -> None:
+        waiting, self._waiting = jax.device_get(self._waiting), []
+        for scalars, steps in waiting:
+            for name, value in scalars.items():
+                known = math.isfinite(value)
+                self.sums[name] = self.sums.get(name, 0.0) + (steps * float(value) if known else 0)
+                self.steps[name] = self.steps.get(name, 0) + steps * known
 
 
 class Progress:
@@ -91,7 +139,7 @@ class Progress:
         return (step - self.start) * self.examples / max(time.monotonic() - self.began, 1e-9)
 
     def restart_clock(self, step: int) -> None:
-        """After a compilation or an evaluation, which are not training."""
+        """Excludes the time of a compilation or an evaluation from the rate."""
         self.began, self.start = time.monotonic(), step
 
     def update(self, step: int, values: Mapping[str, float], *, force: bool = False) -> None:
@@ -125,6 +173,11 @@ class Progress:
         if not self.quiet:
             start = "\r\x1b[K" if self.live else ""
             print(f"{start}{text}", file=self.stream, flush=True)
+
+
+def told(text: str) -> None:
+    """Tells the user."""
+    Progress(0, 0, 1).say(text)
 
 
 def clock(seconds: float) -> str:

@@ -9,15 +9,14 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.models.bases import FILTERS
 
 Schedule = Callable[[jax.Array], jax.Array]
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": lambda rate, steps: optax.constant_schedule(rate),
-    "step": lambda rate, steps, every, factor=0.1: optax.exponential_decay(
-        rate, every, factor, staircase=True
-    ),
-    "cosine": lambda rate, steps, final=0.0: optax.cosine_decay_schedule(rate, steps, final),
+    "step": lambda rate, steps, every, factor=0.1, first=0: _drops(rate, every, factor, first),
+    "cosine": lambda rate, steps, final=0.0, flat=0.0: _cosine(rate, steps, final, flat),
     "cosine_restarts": lambda rate, steps, period, factor=2.0, final=0.0: _restarts(
         rate, steps, period, factor, final
     ),
@@ -31,6 +30,12 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
         optax.trace(momentum, nesterov) if momentum else optax.identity()
     ),
 }
+
+
+# What every optimizer's configuration holds; further keys are options of the optimizer that `name`
+# names. Their defaults are those of `configs/common.py`.
+KEYS = ("name", "learning_rate", "schedule", "weight_decay", "clip", "accumulate", "freeze",
+        "skip_unused")  # fmt: skip
 
 
 def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
@@ -53,7 +58,34 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
     return optax.GradientTransformation(adam.init, update)
 
 
+def _drops(rate: float, every: int, factor: float, first: int) -> Schedule:
+    """Multiplies by `factor` after `first` steps (default: `every`), then after every `every`."""
+    rates = optax.exponential_decay(rate, every, factor, staircase=True)
+    return lambda step: rates(step + (every - first if first else 0))
+
+
+def _cosine(rate: float, steps: int, final: float, flat: float) -> Schedule:
+    """A half cosine to the fraction `final`, after the fraction `flat` of steps at full rate."""
+    if not 0 <= flat < 1:
+        raise UserError(
+            f"config.optimizer.schedule (cosine): flat is {flat}: use a share from 0 to below 1"
+        )
+    first = round(flat * steps)
+    falls = optax.cosine_decay_schedule(rate, max(steps - first, 1), final)
+    return lambda step: falls(jnp.maximum(step - first, 0))
+
+
+def _held(rate: Schedule, length: int) -> Schedule:
+    """A schedule that changes only every `length` steps, as when it is set once an epoch."""
+    return lambda step: rate(step // length * length)
+
+
 def _restarts(rate: float, steps: int, period: int, factor: float, final: float) -> Schedule:
+    if period < 1 or factor < 1:
+        raise UserError(
+            f"config.optimizer.schedule (cosine_restarts): period is {period} and factor {factor}: "
+            "use 1 or more for both"
+        )
     cycles, start, length = [], 0, period
     while start < steps:
         cycles.append({"init_value": rate, "peak_value": rate, "warmup_steps": 0,
@@ -63,14 +95,25 @@ def _restarts(rate: float, steps: int, period: int, factor: float, final: float)
 
 
 def schedule(config: Mapping, learning_rate: float, steps: int) -> Schedule:
-    """The learning rate at a step: `{"name": "cosine", "warmup": 100, ...}`."""
-    options = dict(config)
-    name, warmup = options.pop("name", "constant"), options.pop("warmup", 0)
+    """The learning rate at a step: `{"name": "cosine", "warmup": 100, ...}`.
+
+    `hold` keeps it constant for that many steps; `hold_epochs=1` changes it once an epoch.
+    """
+    if "name" not in config:
+        raise UserError(f"config.optimizer.schedule has no name: use {', '.join(SCHEDULES)}")
+    return _schedule(learning_rate, steps, **config)
+
+
+def _schedule(
+    learning_rate: float, steps: int, *, name: str, warmup: int = 0, hold: int = 0, **options
+) -> Schedule:
     make = _pick("schedule", SCHEDULES, name)
     try:
         after = make(learning_rate, max(steps - warmup, 1), **options)
     except TypeError as error:
         raise UserError(f"config.optimizer.schedule ({name}): {_reason(error)}") from None
+    if hold:
+        after = _held(after, hold)
     if not warmup:
         return after
     return optax.join_schedules(
@@ -80,26 +123,30 @@ def schedule(config: Mapping, learning_rate: float, steps: int) -> Schedule:
 
 def build(config: Mapping, steps: int) -> tuple[optax.GradientTransformation, Schedule]:
     """One optimizer from its configuration, and its learning rate as a function of the step."""
+    missing = [key for key in KEYS if key not in config]
+    if missing:
+        raise UserError(
+            f"config.optimizer has no {', '.join(missing)}: start from configs.common.base()"
+        )
     options = dict(config)
-    rates = dict(options.pop("schedule", {}))
-    rate = options.pop("learning_rate")
-    clip, decay = options.pop("clip", 0.0), options.pop("weight_decay", 0.0)
-    accumulate, freeze = options.pop("accumulate", 1), tuple(options.pop("freeze", ()))
-    skip_unused = options.pop("skip_unused", False)
-    name = options.pop("name", "adam")
+    name, rate, rates, decay, clip, accumulate, frozen, skip_unused = map(options.pop, KEYS)
+    freeze = tuple(frozen)
     learning_rate = schedule(rates, rate, steps)
+    if accumulate < 1:
+        raise UserError(f"config.optimizer.accumulate is {accumulate}: use 1 or more")
     try:
         core = _pick("optimizer", OPTIMIZERS, name)(**options)
     except TypeError as error:
         raise UserError(f"config.optimizer ({name}): {_reason(error)}") from None
     chain = [optax.clip_by_global_norm(clip)] if clip else []
-    if decay and name != "adamw":
-        chain.append(optax.add_decayed_weights(decay))  # PyTorch's Adam: part of the gradient
+    if decay and name != "adamw":  # as in PyTorch: added to the gradient
+        chain.append(optax.add_decayed_weights(decay, _decayed))
     chain.append(core)
     if decay and name == "adamw":
-        chain.append(optax.add_decayed_weights(decay))
-    chain.append(optax.scale_by_learning_rate(learning_rate))
-    if rates.get("name") == "plateau":
+        chain.append(optax.add_decayed_weights(decay, _decayed))
+    # an update counts once, and takes `accumulate` steps
+    chain.append(optax.scale_by_learning_rate(lambda count: learning_rate(count * accumulate)))
+    if rates["name"] == "plateau":
         chain.append(optax.contrib.reduce_on_plateau(**_plateau(rates)))
     tx = optax.chain(*chain)
     if skip_unused:
@@ -134,9 +181,9 @@ def build_all(
 
 
 def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Leaves a tensor and its moments as they are at a step that gives it no gradient at all.
+    """Leaves parameters and their moments unchanged in steps without any gradient for them.
 
-    PyTorch does so when a loss term is absent: A-SNLSR's batches without a source sample.
+    PyTorch does so if a loss term is absent, as in A-SNLSR's batches without a source sample.
     """
 
     def update(grads, state, params=None, **extra):
@@ -153,7 +200,9 @@ def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTrans
 
 
 def _in_steps(config: Mapping, steps_per_epoch: float) -> dict:
-    options = dict(config.get("schedule", {}))
+    if "schedule" not in config:
+        return dict(config)  # `build` says what is missing
+    options = dict(config["schedule"])
     for key in [key for key in options if key.endswith("_epochs")]:
         steps = max(round(options.pop(key) * steps_per_epoch), 1)
         options[key.removesuffix("_epochs")] = steps
@@ -169,6 +218,13 @@ def _labels(params: Mapping, freeze: tuple[str, ...]) -> dict:
             raise UserError(f"config.optimizer.freeze: no parameter starts with {prefix!r}: {tops}")
     return unflatten_dict(
         {path: "freeze" if name.startswith(freeze) else "train" for path, name in paths.items()}
+    )
+
+
+def _decayed(params: Mapping) -> Mapping:
+    """The parameters with weight decay: all but fitted filters, which are not trained."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: all(key.key != FILTERS for key in path), params
     )
 
 

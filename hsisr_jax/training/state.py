@@ -1,4 +1,4 @@
-"""All that training changes, in one pytree."""
+"""The training state, one pytree."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ class TrainState:
 
     @property
     def averaged(self) -> dict:
-        """The same with the averaged parameters, where there are any."""
+        """The same with the averaged parameters, if there are any."""
         return self.variables | {"params": self.ema or self.params}
 
 
@@ -69,24 +69,12 @@ def create(
     variables = dict(module.init(key, batch, train=False))
     variables.pop("intermediates", None)
     params, stats = adjust(variables.pop("params", {})), variables.pop("batch_stats", {})
-    return begin(params, stats, variables, optimizers, ema=ema)
-
-
-def begin(
-    params: dict,
-    batch_stats: dict,
-    constants: dict,
-    optimizers: Mapping[str, optax.GradientTransformation],
-    *,
-    ema: bool,
-) -> TrainState:
-    """The state at step 0 with these variables."""
     parts = split(params, optimizers)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=batch_stats,
-        constants=constants,
+        batch_stats=stats,
+        constants=variables,
         opt_state={name: tx.init(parts[name]) for name, tx in optimizers.items()},
         ema=jax.tree.map(jnp.copy, params) if ema else {},
         skipped=jnp.zeros((), jnp.int32),
@@ -95,11 +83,11 @@ def begin(
 
 
 def trees(state: TrainState) -> dict:
-    """What a checkpoint holds, by name: prediction reads the first four alone."""
+    """The content of a checkpoint, by name; prediction reads only the first four."""
     counters = {name: getattr(state, name) for name in COUNTERS}
     return {name: getattr(state, name) for name in TREES} | {"counters": counters}
 
 
 def from_trees(found: Mapping, like: TrainState) -> TrainState:
-    """The state that `trees` took apart; empty trees are not stored and come from `like`."""
+    """The inverse of `trees`; empty trees are not stored and come from `like`."""
     return like.replace(**{n: found[n] for n in TREES if n in found}, **found["counters"])

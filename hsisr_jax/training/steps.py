@@ -17,15 +17,15 @@ def make_step(
     loss: Callable,
     optimizers: Mapping[str, optax.GradientTransformation],
     *,
-    precision: str = "float32",
-    ema_decay: float = 0.0,
-    remat: bool = False,
-    steps: int = 0,
+    precision: str,
+    ema_decay: float,
+    remat: bool,
+    steps: int,
 ) -> Step:
     """The supervised step; with paired optimizers each updates its own part of the parameters.
 
-    Of a run of `steps`, the loss is told how much is over: `batch["progress"]`, 0 to 1. A step
-    whose loss or gradient is not finite changes nothing but its counters.
+    The loss is given the progress of a run of `steps`, `batch["progress"]` from 0 to 1. A step
+    whose loss or gradient is not finite changes only its counters.
     """
     forward = make_forward(module, precision=precision, remat=remat)
 
@@ -37,7 +37,7 @@ def make_step(
     return optimise(objective, optimizers, ema_decay)
 
 
-def make_forward(module: nn.Module, *, precision: str = "float32", remat: bool = False) -> Callable:
+def make_forward(module: nn.Module, *, precision: str, remat: bool) -> Callable:
     """`(params, state, batch, key) -> (out, batch_stats)` in training, with float32 outputs."""
 
     def forward(params, state: TrainState, batch, key):
@@ -61,7 +61,7 @@ def make_forward(module: nn.Module, *, precision: str = "float32", remat: bool =
 
 
 def with_progress(batch: dict, state: TrainState, steps: int) -> dict:
-    """The batch, with how much of a run of `steps` is over, where that is known."""
+    """The batch with the progress of a run of `steps`, if that is known."""
     return batch | {"progress": state.step / steps} if steps else batch
 
 
@@ -99,7 +99,7 @@ def apply_gradients(
 
 
 def average(ema: dict, params: dict, step: jax.Array, decay: float) -> dict:
-    """An exponential average that starts as a plain one, so that the first values weigh little."""
+    """An exponential average that starts as a plain mean, so that the first values count little."""
     if not ema:
         return ema
     rate = jnp.minimum(decay, (1 + step) / (10 + step))
@@ -107,7 +107,7 @@ def average(ema: dict, params: dict, step: jax.Array, decay: float) -> dict:
 
 
 def keep_if_finite(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
-    """`new` where all went well, else `old` with the failure counted; the step always moves on."""
+    """`new` if loss and gradient are finite, else `old` with the failure counted and the step."""
     chosen = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
     return chosen.replace(
         step=old.step + 1,

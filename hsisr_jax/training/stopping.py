@@ -1,8 +1,8 @@
-"""How a run is asked to stop, by SIGTERM (preemption, SLURM), SIGINT (Ctrl-C) or SIGUSR1.
+"""Stopping a run by SIGTERM (preemption, SLURM), SIGINT (Ctrl-C) or SIGUSR1.
 
-Python runs a signal's handler in the main thread and between two of its instructions, which may be
-minutes away while XLA compiles. A second thread hears of the signal at once, through a pipe: it
-tells the user, and ends the process where the main thread has nothing to save and does not react.
+Python runs signal handlers in the main thread between two instructions, which can take minutes
+while XLA compiles. A second thread gets the signal at once through a pipe. It informs the user, and
+ends the process if there is nothing to save and the main thread does not react.
 """
 
 import os
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 
 import jax
 
-REACTION = 2.0  # seconds that the main thread has to leave by itself
+REACTION = 2.0  # seconds that the main thread has to exit by itself
 
 
 class Interrupted(BaseException):
-    """The run was asked to stop. Like KeyboardInterrupt it is no error that anyone may swallow."""
+    """The run was asked to stop; like KeyboardInterrupt, not a subclass of Exception."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -27,9 +27,9 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Signals ask for a stop at the next step; within `at_once`, they stop what is being done.
+    """Handles signals: they request a stop after the step, or within `at_once` an immediate one.
 
-    A second SIGINT ends the process immediately, whatever it does.
+    A second SIGINT always ends the process immediately.
     """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -64,9 +64,9 @@ class Signals:
 
     @contextmanager
     def at_once(self, *, nothing_to_save: bool = True) -> Iterator[None]:
-        """What is done here may be left undone: a signal raises `Interrupted`.
+        """Work in this block can be abandoned: a signal raises `Interrupted`.
 
-        With `nothing_to_save` the process ends even if the main thread is deaf for long.
+        With `nothing_to_save` the process ends even if the main thread does not react.
         """
         if self.received is not None:
             raise Interrupted(self.received)
@@ -77,7 +77,7 @@ class Signals:
             self._leaving = False
 
     def asked(self) -> bool:
-        """Whether to stop after this step; several processes agree, if all ask equally often."""
+        """Whether to stop after this step; processes agree if all of them call it equally often."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -87,7 +87,7 @@ class Signals:
         return self.received is not None
 
     def _handle(self, number: int, _frame) -> None:
-        """In the main thread, when it comes to it."""
+        """The handler, which Python runs in the main thread."""
         if jax.process_count() > 1 and not self._leaving:
             os.kill(os.getpid(), signal.SIGTERM)  # through JAX it reaches every process
             return
@@ -97,7 +97,7 @@ class Signals:
             raise Interrupted(number)
 
     def _watch(self, pipe: int) -> None:
-        """In a thread: every signal's number comes through the pipe as it arrives."""
+        """The second thread: reads signal numbers from the pipe as they arrive."""
         heard: list[int] = []
         while byte := os.read(pipe, 1):
             number = byte[0]
@@ -113,7 +113,7 @@ class Signals:
         os.close(pipe)
 
     def _leave(self, number: int) -> None:
-        """The main thread is still in a compilation, say, that nobody needs any more."""
+        """Ends the process if the main thread does not, for example while XLA compiles."""
         if self._leaving and self._forced:
             print("stopped: run the same command to resume", file=sys.stderr, flush=True)
             os._exit(128 + number)

@@ -1,7 +1,7 @@
-"""Everything that a run compiles: placement, the first state, and many steps per dispatch."""
+"""Compiled training: placement of arrays, the initial state, and many steps per dispatch."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,14 +18,14 @@ from hsisr_jax.data.host import prefetch
 from hsisr_jax.data.sampler import Patches
 from hsisr_jax.ops.platforms import platform
 from hsisr_jax.training import state as states
-from hsisr_jax.training.programs import Kept
 from hsisr_jax.training.state import TrainState
 from hsisr_jax.training.steps import Step
 
 
 @dataclass
 class Trainer:
-    """Runs `step` on batches of `patches`, on the device's own copy of them or from the host."""
+    """Runs `step` on batches of `patches`: the device's own copy of them, or from the host's
+    memory or disk."""
 
     module: nn.Module
     step: Step
@@ -40,24 +40,16 @@ class Trainer:
     ema: bool
     adjust: Callable[[dict], dict] = lambda params: params
     deterministic: bool = False  # GPUs: no sums whose order varies; CPUs have none
-    kept: Kept = Kept()
 
     def __post_init__(self):
         meshes.check_batch(self.mesh, self.batch_size)
         self._key = jax.random.key(self.seed)
         self._creation = jax.jit(self._create)  # traced once, for shapes and for values
-        self._first = self.kept.state(self._begin)
-        self._abstract = (
-            jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self._first)
-            if self._first
-            else self._creation.eval_shape(self._key)
-        )
+        self._abstract = self._creation.eval_shape(self._key)
         self._place = partial(jax.lax.with_sharding_constraint, shardings=meshes.batch(self.mesh))
         self.shardings = jax.tree.map(
             lambda leaf: meshes.parameter(self.mesh, leaf.shape), self._abstract
         )
-        whole = meshes.replicated(self.mesh)
-        self._jit = partial(jax.jit, donate_argnums=0, out_shardings=(self.shardings, whole))
         if self.on_device:
             self.patches = put(self.patches, meshes.replicated(self.mesh))
         self._advance = self._many_steps()
@@ -71,7 +63,12 @@ class Trainer:
             drawn = draw(patches, self.seed, 0, self.batch_size, augment=self.augment)
             return self.recipe(drawn, self._key)
 
-        return jax.eval_shape(batch, self.patches)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.patches)
+        return jax.eval_shape(batch, shapes)
+
+    def patches_on_host(self) -> Patches:
+        """For `draw_on_host`."""
+        return jax.device_get(self.patches) if self.on_device else self.patches
 
     def _create(self, key: jax.Array) -> TrainState:
         batch = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), self.sample_batch())
@@ -79,26 +76,19 @@ class Trainer:
             self.module, self.optimizers, batch, key, ema=self.ema, adjust=self.adjust
         )
 
-    def _begin(self, values: Mapping) -> TrainState:
-        variables = (values[name] for name in ("params", "batch_stats", "constants"))
-        return states.begin(*variables, self.optimizers, ema=self.ema)
-
     def abstract_state(self) -> TrainState:
         return self._abstract
 
     def first_state(self) -> TrainState:
-        """The state at step 0, created where it will stay."""
-        if self._first:
-            return jax.device_put(self._first, self.shardings)
+        """The state at step 0, created on its devices."""
         # it runs once: a CPU takes ten seconds to optimise what then takes ten milliseconds
         quickly = {"xla_backend_optimization_level": 0} if platform() == "cpu" else None
         create = jax.jit(self._creation, out_shardings=self.shardings, compiler_options=quickly)
-        state = create(self._key)
-        self.kept.keep(state)
-        return state
+        return create(self._key)
 
     def _many_steps(self) -> Callable:
-        """`(state, source, n) -> (state, means of the scalars over the steps that counted)`."""
+        """`(state, source, n) -> (state, means of the scalars over the steps that counted)`; NaN if
+        none did."""
 
         def batch_of(source, state: TrainState, i):
             if self.on_device:
@@ -135,16 +125,18 @@ class Trainer:
             totals = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
             totals["good"] = jnp.zeros((), jnp.float32)  # weakly typed, the loop is traced twice
             state, totals = jax.lax.fori_loop(0, n, body, (state, totals))
-            good = jnp.maximum(totals.pop("good"), 1)
-            return state, jax.tree.map(lambda t: t / good, totals)
+            good = totals.pop("good")
+            share = jnp.where(good > 0, 1 / jnp.maximum(good, 1), jnp.nan)
+            return state, jax.tree.map(lambda t: t * share, totals)
 
-        return self._jit(advance)
+        whole = meshes.replicated(self.mesh)
+        return jax.jit(advance, donate_argnums=0, out_shardings=(self.shardings, whole))
 
     def compile(self, state: TrainState, source) -> float:
         """Compiles for this source; returns the seconds that it took."""
         began = time.monotonic()
         options = {"xla_gpu_deterministic_ops": True} if self._wants_options() else None
-        lowered = self.kept.lower(self._jit, self._advance, state, source, np.int32(1))
+        lowered = self._advance.lower(state, source, self._count(1))
         self._compiled = lowered.compile(compiler_options=options)
         return time.monotonic() - began
 
@@ -152,20 +144,28 @@ class Trainer:
         return self.deterministic and self.mesh.devices.flat[0].platform == "gpu"
 
     def batch_at(self, step: int) -> dict[str, jax.Array]:
-        """The batch that the optimisation at `step` sees, to look at what went wrong there."""
+        """The batch of a step, for inspecting what went wrong there."""
         drawn = draw_on_host(
-            jax.device_get(self.patches), self.seed, step, self.batch_size, augment=self.augment
+            self.patches_on_host(), self.seed, step, self.batch_size, augment=self.augment
         )
         return self.recipe(drawn, jax.random.fold_in(self._key, step))
 
     def advance(self, state: TrainState, source, n: int) -> tuple[TrainState, dict]:
-        """`n` steps in one dispatch; at most one dispatch waits behind another."""
+        """Runs `n` steps in one dispatch; at most one dispatch is queued behind another.
+
+        Only the count `n` moves between host and device.
+        """
         jax.block_until_ready(self._previous)
-        state, self._previous = self._compiled(state, source, np.int32(n))
+        count = self._count(n)
+        with jax.transfer_guard("disallow"):
+            state, self._previous = self._compiled(state, source, count)
         return state, self._previous
 
+    def _count(self, n: int) -> jax.Array:
+        return put(np.asarray(n, np.int32), meshes.replicated(self.mesh))
+
     def sources(self, start: int, stops: list[int]):
-        """What each dispatch reads: `(source, n)` for the steps between the stops."""
+        """The source of patches and the number of steps of each dispatch between the stops."""
         counts = np.diff([start, *stops]).tolist()
         if self.on_device:
             yield from ((self.patches, n) for n in counts)
@@ -199,7 +199,7 @@ class Trainer:
 
 
 def put(tree, sharding):
-    """Host arrays, the same on every process, onto the mesh."""
+    """Places host arrays, the same on every process, on the mesh."""
     return jax.tree.map(
         lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), tree
     )

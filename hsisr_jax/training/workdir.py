@@ -1,6 +1,5 @@
-"""The folder of one run: its config, what it ran on, its metrics; one process at a time."""
+"""The folder of a run: its config, environment and metrics; used by one process at a time."""
 
-import fcntl
 import json
 import os
 import platform
@@ -8,46 +7,66 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from hsisr_jax.checkpoints import FOLDER, write_text
+from hsisr_jax import identity, locks
+from hsisr_jax.checkpoints import FOLDER
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import write_text
+from hsisr_jax.inference import older, packaged
 
 # what may change between the runs of one workdir without making it another experiment
 FREE = {
     "steps", "epochs", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "profile",
     "patience", "steps_per_call", "mesh", "max_bad_streak", "eval", "data.dir", "data.manual_dir",
-    "data.placement", "data.memory_gb", "keep_programs",
+    "data.placement", "data.memory_gb", "loggers", "eval_every_epochs",
+    "checkpoint_every_epochs",
 }  # fmt: skip
+# what makes another evaluation of the same steps
+SCORING = {"eval", "select", "select_metric"}
 # local files and folders: stored so that they are found from any other folder
-PLACES = ("init_from", "data.path", "data.options.path", "data.dir", "data.manual_dir")
+PLACES = (
+    "init_from",
+    "data.path",
+    "data.options.path",
+    "data.options.msi",
+    "data.dir",
+    "data.manual_dir",
+)
+LONGEST = 80  # letters of an evaluation's name
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy")
 
 
 class Workdir:
-    """Opened by a run for itself alone; its files are written beside and renamed.
+    """The workdir of a run, locked by it; its files are written whole or not at all.
 
-    A run that fails before its first step leaves nothing behind: its config may be the mistake.
+    A run that fails before its first step leaves nothing behind. The files of an earlier run are
+    unchanged until `record`. With `evaluates` the options that select the step may differ from
+    the run's own.
     """
 
-    def __init__(self, path: str | os.PathLike, config: ConfigDict | Mapping):
-        self.path = Path(path).resolve()
+    def __init__(
+        self, path: str | os.PathLike, config: ConfigDict | Mapping, *, evaluates: bool = False
+    ):
+        self.path, self.evaluates = Path(path).resolve(), evaluates
         self.config = as_dict(config)
-        self._lock: TextIO | None = None
-        self._earlier: set[str] | None = None  # what was there before; None: no folder
+        self._lock: ExitStack | None = None
+        self._earlier: set[str] = set()  # what was there before
+        self._made: list[Path] = []  # folders that were not: the workdir and those it lies in
 
     def __enter__(self) -> "Workdir":
         if jax.process_index() == 0:
             self._claim()
             try:
                 self._check_config()
-                self.write_json("config.json", self.config)
-                self.write_json("environment.json", environment())
+                if "config.json" not in (self._earlier or ()):
+                    self.record()
             except Exception as error:
                 self.__exit__(type(error), error, None)
                 raise
@@ -59,61 +78,115 @@ class Workdir:
                 self._tidy()
             self._lock.close()
 
+    def record(self) -> None:
+        """Stores the config and the environment, after everything has been checked."""
+        self.write_json("config.json", self.config)
+        self.write_json("environment.json", environment())
+
+    def other_evaluation(self) -> Path | None:
+        """The folder of an evaluation with other options than the run's own; None: its own."""
+        own = read_config(self.path)
+        changed = [key for key in differences(own, self.config) if _is_in(key, SCORING)]
+        if not changed:
+            return None
+        words = "_".join(f"{key.split('.')[-1]}-{_at(self.config, key)}" for key in changed)
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in words)
+        if len(name) > LONGEST:
+            name = f"{name[:LONGEST]}-{identity.of_json(words)[:6]}"
+        return self.path / "eval" / name
+
     def _has_results(self) -> bool:
-        """Anything worth keeping: a config of before, a checkpoint, a logged step."""
+        """Whether there is anything to keep: an earlier config, a checkpoint, a logged step."""
         log = self.path / "metrics.jsonl"
-        steps = (path.name for path in (self.path / FOLDER).glob("*"))
         return (
-            "config.json" in (self._earlier or ())
-            or any(name.isdigit() for name in steps)
+            "config.json" in self._earlier
+            or self._has_steps()
             or (log.exists() and log.stat().st_size > 0)
         )
 
+    def _has_steps(self) -> bool:
+        return any(path.name.isdigit() for path in (self.path / FOLDER).glob("*"))
+
     def _tidy(self) -> None:
-        """Removes what this run made."""
-        for path in self.path.iterdir():
-            if path.name not in (self._earlier or ()):
+        """Removes the folders and files that this run made."""
+        for path in self.path.glob("*"):  # none where the folder was removed
+            if path.name not in self._earlier:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if self._earlier is None:
-            self.path.rmdir()
+        with suppress(OSError):  # another run may have come to lie beside this one
+            for folder in self._made:
+                folder.rmdir()
+
+    def check_identity(self, found: Mapping[str, Any], *, note: bool = True) -> None:
+        """Refuses to continue if earlier steps were made from other data or flags; before the first
+        step, with `note`, stores their digests in `identity.json`."""
+        place = self.path / "identity.json"
+        if jax.process_index() != 0:
+            return
+        before = _read_identity(place) if place.exists() and self._has_steps() else {}
+        changed = identity.changes({k: before.get(k, v) for k, v in found.items()}, found)
+        if changed:
+            raise UserError(
+                f"the workdir {self.path} was trained with another {', '.join(changed[:3])}: bring "
+                "that back or choose another --workdir"
+            )
+        if note:
+            self.write_json(place.name, {**found, **before})
 
     def write_json(self, name: str, value: Any) -> None:
         if jax.process_index() == 0:
-            write_text(self.path / name, json.dumps(value, indent=1) + "\n")
+            write_json(self.path / name, value)
 
     def _claim(self) -> None:
         try:
+            self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
             if self.path.is_dir():
                 self._earlier = {path.name for path in self.path.iterdir()}
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("w")
+            self._lock = _held(self.path)
         except OSError as error:
             raise UserError(
                 f"cannot write to the workdir {self.path}: {error.strerror}; choose another"
             ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another process is using the workdir {self.path}: wait for it or choose another"
-            ) from None
 
     def _check_config(self) -> None:
         if (self.path / "config.json").exists():
-            _check_same(read_config(self.path), self.config, self.path)
+            _check_same(read_config(self.path), self.config, self.path, self.evaluates)
 
 
-def config_of(workdir: str | os.PathLike, given: ConfigDict | None = None) -> ConfigDict:
-    """The config of a run: its own, or what is `given`, where that is the same experiment."""
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def _read_identity(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}): delete it if it is damaged") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _held(path: Path) -> ExitStack:
+    refusal = f"another process is using the workdir {path}: wait for it or choose another"
+    with ExitStack() as stack:
+        stack.enter_context(locks.held(path / ".lock", refusal))
+        return stack.pop_all()
+
+
+def config_of(
+    workdir: str | os.PathLike, given: ConfigDict | None = None, *, evaluates: bool = False
+) -> ConfigDict:
+    """The config of a run: its own, or the `given` one, if that is the same experiment."""
     own = read_config(workdir)
     if given is None:
         return ConfigDict(own)
-    _check_same(own, as_dict(given), workdir)
+    _check_same(own, as_dict(given), workdir, evaluates)
     return given
 
 
-def _check_same(before: dict, now: dict, workdir: str | os.PathLike) -> None:
-    changed = [key for key in differences(before, now) if not _is_free(key)]
+def _check_same(before: dict, now: dict, workdir: str | os.PathLike, evaluates: bool) -> None:
+    free = FREE | SCORING if evaluates else FREE
+    changed = [key for key in differences(before, now) if not _is_in(key, free)]
     if changed:
         shown = ", ".join(
             f"{key} ({_at(before, key)!r} there, {_at(now, key)!r} now)" for key in changed[:3]
@@ -134,7 +207,7 @@ def read_config(workdir: str | os.PathLike) -> dict:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} does not hold a config")
-    return as_dict(config)
+    return as_dict(older.config(config))
 
 
 def as_dict(config: ConfigDict | Mapping) -> dict:
@@ -151,7 +224,7 @@ def as_dict(config: ConfigDict | Mapping) -> dict:
 def _absolute(place: Any) -> Any:
     if isinstance(place, list):
         return [_absolute(one) for one in place]
-    local = isinstance(place, str) and place != "" and "://" not in place
+    local = isinstance(place, str) and place not in ("", packaged.NAME) and "://" not in place
     return os.path.abspath(os.path.expanduser(place)) if local else place
 
 
@@ -167,8 +240,8 @@ def differences(a: Mapping, b: Mapping, prefix: str = "") -> list[str]:
     return found
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+def _is_in(key: str, parts: set[str]) -> bool:
+    return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
 def _at(config: Mapping, key: str) -> Any:
@@ -179,7 +252,7 @@ def _at(config: Mapping, key: str) -> Any:
 
 
 def environment() -> dict:
-    """Versions, hardware and the commit, as a result needs to be understood later."""
+    """Versions, hardware and the commit."""
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),

@@ -1,10 +1,14 @@
 """Augmentations: what each changes, and what it must not."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
+from hsisr_jax import degrade, resize
 from hsisr_jax.data import augment
 from hsisr_jax.data.batches import Recipe, of_image
 from hsisr_jax.data.normalise import Normaliser
@@ -103,3 +107,22 @@ def test_both_images_of_a_pair_change_alike():
     np.testing.assert_allclose(factors[0], factors[1].mean(), rtol=1e-5)
     np.testing.assert_allclose(factors[1], factors[1].mean(), rtol=1e-5)
     assert abs(factors[1].mean() - 1) > 1e-3
+
+
+def test_a_blurred_input_keeps_its_target():
+    """Half of the inputs, as torchvision blurs them; the upsampled input follows."""
+    hr = jnp.asarray(np.random.default_rng(0).random((64, 12, 12, 3)), jnp.float32)
+    draw = of_image({"hr": np.asarray(hr[0])}, Normaliser())
+    draw = draw.replace(pixels={"hr": hr}, gain=jnp.ones((64, 1)), bias=jnp.zeros((64, 1)))
+    plain = Recipe(degrade=degrade.create("bicubic", scale=2), scale=2)
+    recipe = replace(plain, on_inputs=(augment.create("blur_input", share=0.5),))
+    key = jax.random.key(1)
+    before, after = plain(draw, key), recipe(draw, key)
+    np.testing.assert_array_equal(after["hr"], hr)
+    lr = np.asarray(before["lr"])
+    soft = scipy.ndimage.gaussian_filter(lr, (0, 0.8, 0.8, 0), mode="mirror", radius=(0, 1, 1, 0))
+    blurred = np.abs(np.asarray(after["lr"]) - lr).max((1, 2, 3)) > 0
+    assert 20 < blurred.sum() < 44
+    np.testing.assert_allclose(after["lr"][blurred], soft[blurred], atol=1e-5)
+    np.testing.assert_allclose(after["lms"], resize.imresize(after["lr"], 2), atol=1e-5)
+    np.testing.assert_array_equal(recipe(draw, None)["lr"], before["lr"])  # not in a test

@@ -1,17 +1,20 @@
 """Downloads from a small server here: mirrors, resume, checks; and archives that would harm."""
 
+import gzip
 import hashlib
 import io
 import os
 import shutil
 import tarfile
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
+from hsisr_jax.data import download
 from hsisr_jax.data.download import Source, fetch, locate, obtain, unpack
 from hsisr_jax.errors import UserError
 
@@ -178,12 +181,12 @@ def test_archives_unpack_with_their_folders(tmp_path):
 
 
 def zip_with(path, name, content=b"x", mode=None):
-    with zipfile.ZipFile(path, "w") as packed:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("fine.txt", "fine")
         item = zipfile.ZipInfo(name)
         if mode:
             item.external_attr = mode << 16
-        packed.writestr(item, content)
+        packed.writestr(item, content, zipfile.ZIP_DEFLATED)
 
 
 def tar_with(path, name, kind, link=""):
@@ -234,6 +237,38 @@ def test_damaged_and_enormous_archives(tmp_path):
     (tmp_path / "a.zip").write_bytes(whole)
     assert (unpack(tmp_path / "a.zip", tmp_path / "out") / "zeros").stat().st_size == 100_000
     assert sorted(os.listdir(tmp_path)) == ["a.zip", "out"]
+
+
+@pytest.mark.parametrize("kind", ["x", "g", "L", "K", "X"])
+def test_a_header_that_would_fill_the_memory(tmp_path, kind):
+    """A long header of zeros packs a thousandfold, and tarfile reads it as a whole."""
+    head = tarfile.TarInfo("head")
+    head.type, head.size = kind.encode(), 200 << 20
+    with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as packed:
+        packed.write(head.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(200):
+            packed.write(bytes(1 << 20))
+    began = time.monotonic()
+    with pytest.raises(UserError, match="has a header of 209715200 bytes"):
+        unpack(tmp_path / "a.tgz", tmp_path / "out")
+    assert time.monotonic() - began < 5
+    assert os.listdir(tmp_path) == ["a.tgz"]
+
+
+def test_an_archive_that_expands_without_measure(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "SMALL", 1 << 20)
+    zip_with(tmp_path / "a.zip", "zeros", bytes(20 << 20))
+    assert (tmp_path / "a.zip").stat().st_size < 1 << 16
+    with pytest.raises(UserError, match="holds more than expected"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    zip_with(tmp_path / "b.zip", "noise", np.random.default_rng(0).bytes(2 << 20))
+    unpack(tmp_path / "b.zip", tmp_path / "out")
+    monkeypatch.setattr(download, "ENTRIES", 2)
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as packed:
+        for name in "abc":
+            packed.writestr(name, "")
+    with pytest.raises(UserError, match="more than 2 files"):
+        unpack(tmp_path / "c.zip", tmp_path / "more")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])

@@ -8,6 +8,7 @@ import pytest
 from hsisr_jax.data import batches, sampler
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Scene, pixel_store
+from hsisr_jax.errors import UserError
 
 
 def store(patch=4):
@@ -63,6 +64,25 @@ def test_domains_have_equal_parts_of_every_batch():
     patch, _ = sampler.choose((3, 10), 0, 17, 8, augment=True, xp=np)
     assert (patch[:4] < 3).all()
     assert (patch[4:] >= 3).all() and (patch[4:] < 13).all()
+
+
+def test_what_does_not_divide_goes_to_the_first_domains():
+    patch, _ = sampler.choose((3, 10, 5), 0, 4, 8, augment=True, xp=np)
+    assert np.histogram(patch, [0, 3, 13, 18])[0].tolist() == [3, 3, 2]
+    with pytest.raises(UserError, match="batch of 1 has no sample of some of 2 domains"):
+        sampler.choose((3, 10), 0, 0, 1, augment=True)
+
+
+def test_positions_do_not_overflow_in_a_large_scene():
+    """Eight million items in batches of 2048: most positions lie beyond 32 bits."""
+    count, batch = 1_000_000, 2048
+    for x in (0, 1, 1_048_575, 7_999_999):
+        for xp in (np, jnp):
+            found = sampler._product_divided(xp.asarray(x, xp.int32), batch, 8 * count, xp)
+            assert tuple(map(int, found)) == divmod(x * batch, 8 * count)
+    host = sampler.choose((count,), 0, 7_999_990, batch, augment=True, xp=np)
+    assert host[0].min() >= 0 and host[0].max() < count
+    assert len({*zip(*map(np.ndarray.tolist, host))}) == batch
 
 
 def test_positions_do_not_overflow_late_in_a_long_run():

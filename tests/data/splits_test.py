@@ -31,6 +31,7 @@ SIZES = {
     "paris": (72, 72),
     "jasper_ridge": (100, 100),
     "samson": (95, 95),
+    "indian_pines": (145, 145),
     "urban": (307, 307),
     "houston_2013": (349, 1905),
     "houston_2018": (1202, 4172),
@@ -40,8 +41,11 @@ CAVE = 32
 
 
 def sizes_of(name: str, config) -> dict:
-    if config.smoke:
-        return {"synthetic": config.shape[:2]}
+    if config.smoke or isinstance(config.options.get("domains"), tuple):
+        named = {region.scene for region in config.split.regions} or {"synthetic"}
+        return dict.fromkeys(named, config.shape[:2])
+    if name == "aerial":
+        return {region.scene: (128, 128) for region in config.split.regions}
     if name == "cave":
         module = __import__("sys").modules[builder.builder_class("cave").__module__]
         return {scene: (512, 512) for scene in module.SCENES}
@@ -55,7 +59,7 @@ def sizes_of(name: str, config) -> dict:
 def definitions():
     for name in builder.names():
         for key, config in builder.builder_class(name).builder_configs.items():
-            if name != "swir_park":  # its regions are whole tiles, listed by files
+            if name not in ("swir_park", "hyspecnet"):  # whole tiles, listed by files
                 yield pytest.param(name, config, id=f"{name}/{key}")
 
 
@@ -164,6 +168,15 @@ def test_fractions_cut_in_whole_steps(axis):
         assert getattr(region, across) == (0, (203 if axis == "rows" else 101) // 8 * 8)
         ends.append(end)
     assert ends[-1] <= (101 if axis == "rows" else 203)
+
+
+def test_a_validation_part_is_large_enough_to_be_scored():
+    """48 columns have six steps: training gives one of its three up."""
+    rule = Fractions(0.49, 0.18, 0.33, scored=16)
+    ends = [r.cols for r in rule({"s": (64, 48)})]
+    assert ends == [(0, 16), (16, 32), (32, 48)]
+    assert [r.cols[1] for r in rule({"s": (100, 100)})] == [48, 64, 96]
+    assert [r.role for r in Fractions(0.6, 0, 0.4, scored=16)({"s": (64, 64)})] == ["train", "test"]
 
 
 def test_fractions_refuse_what_cannot_be():

@@ -3,11 +3,16 @@
 import errno
 import multiprocessing
 import os
+import subprocess
+import sys
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from command import unmeasured
 from scipy.io import savemat
 
 from hsisr_jax.data import builder, cubes, plan
@@ -90,7 +95,7 @@ def test_rescaled_copies_are_refused(tmp_path):
 
 def test_a_flat_scene_cannot_be_normalised(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros((32, 40, 3), np.float32))
-    with pytest.raises(UserError, match="has no contrast .values 0 to 0."):
+    with pytest.raises(UserError, match="has no contrast .every value is 0"):
         builder.prepare("scene", {"path": str(tmp_path / "flat.npy")}, data_dir=tmp_path / "d")
 
 
@@ -187,6 +192,83 @@ def test_a_dataset_of_an_older_definition_is_replaced_or_kept(tmp_path, monkeypa
     assert [p.name for p in first.data_path.parent.iterdir() if p.name != ".lock"] == ["1.0.0"]
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:70_000])
+
+
+@pytest.mark.parametrize("harm", [flip, cut, os.unlink, lambda p: p.write_bytes(b"")])
+def test_a_damaged_shard_is_prepared_again(tmp_path, capsys, harm):
+    done = builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    before = builder.load("synthetic", OPTIONS, data_dir=tmp_path)
+    shard = next(tmp_path.rglob("*train.array_record*"))
+    harm(shard)
+    with pytest.raises(UserError, match="cannot be read .*: delete this folder, and run"):
+        builder.load("synthetic", OPTIONS, data_dir=tmp_path)
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert f"{shard.name} is damaged: it is prepared again" in capsys.readouterr().err
+    after = builder.load("synthetic", OPTIONS, data_dir=tmp_path)
+    for one, other in zip(before, after):
+        np.testing.assert_array_equal(one["image"], other["image"])
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert capsys.readouterr().err == ""
+    assert [p.name for p in done.data_path.parent.iterdir() if p.name != ".lock"] == ["1.0.0"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "3"])
+def test_sums_that_are_none_are_damage(tmp_path, text):
+    done = builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    sums = done.data_path / "sums.json"
+    good = sums.read_text()
+    sums.write_text(text)
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert sums.read_text() == good
+    sums.unlink()  # of before there were any
+    stamp = (done.data_path / "metadata.json").stat().mtime
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
+    assert (done.data_path / "metadata.json").stat().mtime == stamp
+
+
+def test_no_temporary_folder_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    builder.prepare("synthetic", OPTIONS, data_dir=tmp_path / "d")
+    builder.load("synthetic", OPTIONS, data_dir=tmp_path / "d")
+    assert os.listdir(tmp_path / "tmp") == [] and tempfile.gettempdir() == str(tmp_path / "tmp")
+
+
+FULL = """
+import resource, signal, sys
+sys.path[:0] = [{root!r}]
+from hsisr_jax.data import builder
+from hsisr_jax.errors import UserError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    builder.prepare("synthetic", {options!r}, data_dir={folder!r})
+except UserError as error:
+    print("error:", error)
+"""
+
+
+@pytest.mark.parametrize("limit", [100, 20_000, 80_000])
+def test_a_disk_that_fills_up_in_a_preparation(tmp_path, limit):
+    """At any file: the stored values, which another library writes, or what describes them."""
+    root = str(Path(__file__).parents[2])
+    given = {"root": root, "limit": limit, "options": OPTIONS, "folder": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", FULL.format(**given)], text=True,
+                           env=unmeasured(), capture_output=True, timeout=300)  # fmt: skip
+    assert found.returncode == 0 and found.stdout.startswith("error: "), found.stderr
+    assert "File too large" in found.stdout and found.stdout.count("\n") == 1
+    assert "Traceback" not in found.stderr, found.stderr
+    assert not [n for n in prepared_folders(tmp_path) if "array_record" in n]
+
+
 def _prepare(folder):
     builder.prepare("synthetic", OPTIONS, data_dir=folder)
     return len(builder.load("synthetic", OPTIONS, data_dir=folder))
@@ -219,3 +301,13 @@ def test_blocks_and_large_splits_are_joined(tmp_path, monkeypatch):
         assert one["maximum"] == two["maximum"]
     only = builder.load("synthetic", OPTIONS, data_dir=tmp_path / "cut", roles=("test",))
     assert [scene["role"] for scene in only] == ["test"]
+
+
+def test_gains_of_each_band_are_told_before_anything_is_trained_on_them(tmp_path, capsys):
+    from hsisr_jax.formats import write_scene
+
+    write_scene(tmp_path / "x.hdr", RNG.integers(1, 999, (40, 48, 3)).astype(np.uint16))
+    header = tmp_path / "x.hdr"
+    header.write_text(header.read_text() + "data gain values = {1, 2, 3}\n")
+    builder.prepare("scene", {"path": str(header)}, data_dir=tmp_path / "d")
+    assert "warning: x: the scene's gains differ from band to band" in capsys.readouterr().err

@@ -226,6 +226,60 @@ def test_harvard(tmp_path, manual, monkeypatch):
     assert scenes[2]["divisor"] == pytest.approx(cubes["img2"].max())
 
 
+@pytest.fixture
+def hyspecnet(manual, monkeypatch):
+    """Four patches of 16 x 16 pixels as published, of two scenes; -32768 is no data."""
+    builder.builder_class("hyspecnet")
+    monkeypatch.setattr(module("hyspecnet"), "SIDE", 16)
+    cubes, lines = {}, []
+    for i, scene in enumerate(("ENMAP01-A", "ENMAP01-A", "ENMAP01-A", "ENMAP01-B")):
+        name = f"{scene}-Y000{i}_X0001"
+        cube = cubes[name] = RNG.integers(-50, 10500, (16, 16, 224)).astype(np.int16)
+        cube[3, 4] = -32768
+        folder = manual / "hyspecnet-11k" / "patches" / scene / name
+        folder.mkdir(parents=True)
+        options = {"width": 16, "height": 16, "count": 224, "dtype": "int16", "nodata": -32768}
+        with rasterio.open(folder / f"{name}-SPECTRAL_IMAGE.TIF", "w", "GTiff", **options) as file:
+            file.write(cube.transpose(2, 0, 1))
+        lines.append(f"{scene}/{name}/{name}-DATA.npy\n")
+    splits = manual / "hyspecnet-11k" / "splits" / "easy"
+    splits.mkdir(parents=True)
+    for part, own in {"train": lines[2:0:-1], "val": lines[:1], "test": lines[3:]}.items():
+        (splits / f"{part}.csv").write_text("".join(own))
+    return cubes
+
+
+def test_hyspecnet(hyspecnet, tmp_path, manual):
+    scenes = run("hyspecnet", small("hyspecnet", "easy", (16, 16)), tmp_path)
+    assert [s["role"] for s in scenes] == ["train", "train", "validation", "test"]
+    names = list(hyspecnet)
+    assert [s["scene"] for s in scenes] == [names[2], names[1], names[0], names[3]]
+    valid = [*range(126), *range(141, 160), *range(167, 224)]
+    for scene in scenes:
+        expected = hyspecnet[scene["scene"]][..., valid].clip(0, 10000)
+        np.testing.assert_array_equal(scene["image"], expected)
+        assert (scene["divisor"], scene["gsd"], scene["sensor"]) == (10000, 30, "EnMAP")
+        assert np.isnan(scene["wavelengths"]).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("../../secret/a-DATA.npy", "which is not in"),
+        ("ENMAP01-C/x/x-DATA.npy", "unpack all parts"),
+        ("", "names no patch"),
+        (
+            "ENMAP01-B/ENMAP01-B-Y0003_X0001/ENMAP01-B-Y0003_X0001-DATA.npy",
+            "name the patch .* twice",
+        ),
+    ],
+)
+def test_hyspecnet_with_a_wrong_split(hyspecnet, tmp_path, manual, line, words):
+    (manual / "hyspecnet-11k" / "splits" / "easy" / "val.csv").write_text(line + "\n")
+    with pytest.raises(UserError, match=words):
+        run("hyspecnet", small("hyspecnet", "easy", (16, 16)), tmp_path)
+
+
 @pytest.mark.parametrize("form", ["zip", "tif"])
 def test_houston_2013(tmp_path, manual, form):
     cube = counts((32, 40, 144), 60000)
@@ -333,7 +387,7 @@ def test_the_users_own_scenes(tmp_path, manual):
     train, validation, test = run("scene", options, tmp_path)
     whole = np.asarray(spectral.open_image(str(manual / "a.hdr")).load(dtype=np.uint16))
     assert train["image"].dtype == np.uint16
-    np.testing.assert_array_equal(train["image"], whole[:24])
+    np.testing.assert_array_equal(train["image"], whole[:16])  # 16 validate, at the least
     np.testing.assert_allclose(train["wavelengths"], [400, 500, 600, 700, 800])
 
     for name in ("b", "c"):
@@ -341,8 +395,10 @@ def test_the_users_own_scenes(tmp_path, manual):
         values[0, 0, 0] = np.nan
         np.save(manual / f"{name}.npy", values)
     paths = [str(manual / f"{name}.npy") for name in ("b", "c")]
-    with pytest.raises(UserError, match="NaN or infinity at row 0, column 0, band 0"):
-        run("scene", {"path": paths}, tmp_path)
+    marked = run("scene", {"path": paths}, tmp_path)[0]
+    assert np.isfinite(marked["image"]).all() and np.argwhere(marked["hidden"]).tolist() == [
+        [0] * 3
+    ]
     scenes = run("scene", {"path": paths, "fill": 0.0, "bands": (0, 3)}, tmp_path)
     assert [(s["scene"], s["role"]) for s in scenes] == [
         ("b", "train"), ("c", "train"), ("b", "test"), ("c", "test"),
@@ -365,16 +421,18 @@ def test_negative_values_are_the_users_choice(tmp_path, manual):
     values[3, 4, 1] = -0.25
     np.save(manual / "x.npy", values)
     options = {"path": str(manual / "x.npy"), "patch": 16}
-    with pytest.raises(UserError, match="negative values .first at row 3, column 4, band 1"):
+    with pytest.raises(UserError, match="negative values .-0.25 at row 3, column 4, band 1"):
         run("scene", options, tmp_path)
+    with pytest.raises(UserError, match="negative values"):
+        run("scene", {**options, "negative": "error"}, tmp_path)
     assert run("scene", {**options, "negative": "keep"}, tmp_path)[0]["image"].min() == -0.25
     assert run("scene", {**options, "negative": "clip"}, tmp_path)[0]["image"].min() == 0
-    with pytest.raises(UserError, match="one of error, keep, clip"):
+    with pytest.raises(UserError, match="one of noise, error, keep, clip"):
         run("scene", {**options, "negative": "ignore"}, tmp_path)
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [(np.uint16, 0), (np.int16, -9999), ("f4", -3.4e38)])
-def test_declared_no_data_is_an_error_or_filled(tmp_path, manual, dtype, nodata):
+def test_declared_no_data_is_left_out_or_filled(tmp_path, manual, dtype, nodata):
     """Before the negative check: what is no value cannot be kept as one."""
     values = counts((32, 40, 3), dtype=dtype)
     values[5:9, 6] = nodata
@@ -382,9 +440,10 @@ def test_declared_no_data_is_an_error_or_filled(tmp_path, manual, dtype, nodata)
     shape = {"height": 32, "width": 40, "count": 3, "dtype": values.dtype}
     with rasterio.open(options["path"], "w", driver="GTiff", nodata=nodata, **shape) as file:
         file.write(values.transpose(2, 0, 1))
-    with pytest.raises(UserError, match="at row 5, column 6, band 0 .*options.fill=0") as error:
-        run("scene", options, tmp_path)
-    assert f"the no-data value {nodata:g} at" in str(error.value)
+    found = run("scene", options, tmp_path)[0]
+    assert (found["hidden"][5:9, 6] == 1).all() and found["hidden"].sum() == 4
+    known = values[:, :24].astype(float)[found["hidden"][..., 0] == 0]
+    assert found["image"].min() >= known.min() and found["maximum"] <= float(values.max())
     image = run("scene", {**options, "fill": 7}, tmp_path)[0]["image"]
     assert (image[5:9, 6] == 7).all() and image.min() > 0
     if values.dtype.kind in "iu":
@@ -423,4 +482,4 @@ def test_definition_of_a_users_scene_is_kept(tmp_path, manual):
     run("scene", options, tmp_path)
     split = builder.load_definition("scene", options, data_dir=tmp_path / "data")
     assert isinstance(split, SplitDefinition)
-    assert split.regions == Fractions(0.6, 0.2, 0.2)({"x": (32, 40)})
+    assert split.regions == Fractions(0.6, 0.2, 0.2, scored=16)({"x": (32, 40)})

@@ -14,11 +14,16 @@ from hsisr_jax.errors import UserError
 
 NAMES = builder.names()
 SHAPES = {  # bands and dtype of each dataset's first config, as published
+    "aerial": (3, "uint8"),
     "cave": (31, "uint16"),
     "chikusei": (128, "uint16"),
     "harvard": (31, "float32"),
+    "domains": (30, "float32"),
+    "hyspecnet": (202, "uint16"),
     "houston": (144, "uint16"),
+    "indian_pines": (200, "uint16"),
     "paris": (128, "float32"),
+    "patches": (31, "float32"),
     "pavia": (102, "uint16"),
     "scene": (31, "uint16"),
     "swir_park": (30, "float32"),
@@ -200,7 +205,7 @@ def test_two_domains_show_one_ground(data_dir):
 
 
 def test_names_that_are_not_there(data_dir):
-    with pytest.raises(UserError, match="'pavai' is unknown; the datasets are cave, chikusei"):
+    with pytest.raises(UserError, match="'pavai' is unknown; the datasets are aerial, cave"):
         builder.prepare("pavai", data_dir=data_dir)
     with pytest.raises(UserError, match="no config 'sspr'; it has sspsr, srlsgat"):
         builder.prepare("pavia", "sspr", data_dir=data_dir)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine
@@ -37,6 +38,16 @@ def test_reads_what_rasterio_writes(tmp_path, cube):
     assert (meta.nodata, meta.scale, meta.offset) == (7, 0.5, 2)
     assert meta.band_names == ("b0", "b1", "b2", "b3", "b4")
     assert (meta.sensor, meta.extra) == ("AVIRIS", {"flight": "f12"})
+
+
+@pytest.mark.parametrize("unit", [{}, {"wavelength_units": "Unknown"}])
+@pytest.mark.parametrize("factor", [1, 1e-3])
+def test_wavelengths_without_a_unit_are_nanometres_or_micrometres(tmp_path, cube, unit, factor):
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        for band in range(5):
+            image.update_tags(band + 1, wavelength=factor * (500 + 100 * band), **unit)
+    np.testing.assert_allclose(read_scene(tmp_path / "a.tif")[1].wavelengths, range(500, 1000, 100))
 
 
 def test_wavelengths_from_names_and_from_gdals_own_domain(tmp_path, cube):
@@ -141,16 +152,49 @@ def test_pixels_behind_a_mask_have_no_data(tmp_path, cube, dtype, nodata, expect
     np.testing.assert_array_equal(part, found[3:7, 4:9])
 
 
-def test_a_mask_beside_the_file_is_not_opened(tmp_path, cube):
-    """GDAL would open it by any driver."""
+def test_a_mask_beside_the_file(tmp_path, cube):
+    mask = np.full((7, 9), 255, "u1")
+    mask[2:4, 5] = 0
     beside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False)
     with beside, by_rasterio(tmp_path / "a.tif", cube) as image:
         image.write(cube.transpose(2, 0, 1))
-        image.write_mask(np.zeros((7, 9), "u1"))
+        image.write_mask(mask)
     assert (tmp_path / "a.tif.msk").exists()
-    found, meta = read_scene(tmp_path / "a.tif")
-    np.testing.assert_array_equal(found, cube)
-    assert meta.nodata is None
+    with open_scene(tmp_path / "a.tif") as scene:
+        found, part = scene.read(), scene.read(slice(3, 7), slice(4, 9))
+        assert (tmp_path / "a.tif.msk") in scene.files and not scene.notes
+        nodata = scene.meta.nodata
+    np.testing.assert_array_equal(found[mask == 255], cube[mask == 255])
+    assert (found[mask == 0] == nodata).all()
+    np.testing.assert_array_equal(part, found[3:7, 4:9])
+
+
+def test_a_mask_that_is_no_tiff_is_told_and_not_opened(tmp_path, cube):
+    """GDAL would open it by any driver."""
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+    Image.fromarray(np.zeros((7, 9), "u1")).save(tmp_path / "m.png")
+    (tmp_path / "m.png").rename(tmp_path / "a.tif.msk")
+    with open_scene(tmp_path / "a.tif") as scene:
+        np.testing.assert_array_equal(scene.read(), cube)
+        assert scene.meta.nodata is None and "a.tif.msk" in scene.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "ENVI Standard"])
+def test_a_header_of_a_tiff_gives_its_scale(tmp_path, cube, kind):
+    """As HySU is published; a header of other data beside it names wavelengths alone."""
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+    centres = ", ".join(str(400 + 10 * band) for band in range(cube.shape[2]))
+    (tmp_path / "a.hdr").write_text(
+        f"ENVI\nsamples = 9\nlines = 7\nbands = {cube.shape[2]}\nfile type = {kind}\n"
+        "data type = 12\ninterleave = bsq\nreflectance scale factor = 10000\n"
+        f"data ignore value = 15000\nwavelength = {{{centres}}}\n"
+    )
+    with open_scene(tmp_path / "a.tif") as scene:
+        assert scene.meta.wavelengths[1] == 410
+        ours = (scene.meta.scale, scene.meta.nodata)
+    assert ours == ((pytest.approx(1e-4), 15000) if kind == "TIFF" else (1, None))
 
 
 def test_pages_of_other_sizes_are_not_bands(tmp_path, cube):
@@ -294,3 +338,31 @@ def test_many_pages_keep_their_order(tmp_path):
             writer.write(page, photometric="minisblack", metadata=None)
     found, _ = read_scene(path)
     np.testing.assert_array_equal(found, cube.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_finished_file_is_cloud_optimised(tmp_path, dtype, utm):
+    cogeo = pytest.importorskip("rio_cogeo.cogeo")
+    cube = (np.arange(1100 * 700 * 3) % 5000).reshape(1100, 700, 3).astype(dtype)
+    meta = SceneMeta(
+        wavelengths=[450, 550, 650], fwhm=[5, 6, 7], scale=1e-4, nodata=4999, crs=utm, sensor="s",
+        transform=(30, 0, 5e5, 0, -30, 4e6), bad_bands=[0, 1, 0])  # fmt: skip
+    options = {"height": 1100, "width": 700, "bands": 3, "dtype": dtype, "meta": meta}
+    with create_scene(tmp_path / "x.tif", **options) as plain:
+        plain.write(0, 0, cube)
+    with create_scene(tmp_path / "y.tif", **options, compress="deflate") as out:
+        out.write(0, 0, cube[:600])
+        out.sync()
+        out.write(600, 0, cube[600:])
+    valid, errors, warnings = cogeo.cog_validate(str(tmp_path / "y.tif"))
+    assert valid and not errors and not warnings
+    found, after = read_scene(tmp_path / "y.tif")
+    np.testing.assert_array_equal(found, cube)
+    assert after == meta
+    with rasterio.open(tmp_path / "y.tif") as file:
+        assert file.overviews(1) == [2, 4] and file.profile["interleave"] == "band"
+        assert file.descriptions[0] == "450 nm"
+    assert (tmp_path / "y.tif").stat().st_size < (tmp_path / "x.tif").stat().st_size
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.tif", "y.tif"]
+    with pytest.raises(UserError, match="is not one of none, deflate"):
+        create_scene(tmp_path / "z.tif", **options, compress="jpeg")

@@ -49,37 +49,6 @@ def test_without_any_hint_the_bands_are_last(tmp_path, cube):
     assert meta == SceneMeta()
 
 
-def test_prisma(tmp_path, cube):
-    """Bands in the middle, wavelengths in attributes of the file."""
-    place = "HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/"
-    with h5py.File(tmp_path / "a.he5", "w") as file:
-        file[place + "VNIR_Cube"] = cube.transpose(0, 2, 1)
-        file[place + "SWIR_Cube"] = cube.transpose(0, 2, 1)[:, :3]
-        file.attrs["List_Cw_Vnir"] = np.linspace(970, 410, 5).astype("f4")
-        file.attrs["List_Cw_Swir"] = np.linspace(2500, 950, 3).astype("f4")
-    with pytest.raises(UserError, match="several arrays"):
-        open_scene(tmp_path / "a.he5")
-    for name, bands, last in (("VNIR_Cube", 5, 410), (place + "SWIR_Cube", 3, 950)):
-        found, meta = read_scene(tmp_path / "a.he5", variable=name)
-        np.testing.assert_array_equal(found, cube[..., :bands])
-        assert meta.wavelengths[-1] == last
-
-
-def test_emit(tmp_path, cube):
-    """Bands last, wavelengths in a group of their own, CF attributes."""
-    with h5py.File(tmp_path / "a.nc", "w") as file:
-        file["reflectance"] = cube.astype("f4")
-        file["reflectance"].attrs["_FillValue"] = np.array([-9999], "f4")
-        file["reflectance"].attrs["units"] = "unitless"
-        file["sensor_band_parameters/wavelengths"] = np.linspace(381, 2493, 5)
-        file["sensor_band_parameters/fwhm"] = np.full(5, 8.4)
-        file["location/lon"] = np.zeros((7, 9))
-    meta = open_scene(tmp_path / "a.nc").meta
-    np.testing.assert_allclose(meta.wavelengths[[0, -1]], [381, 2493])
-    np.testing.assert_allclose(meta.fwhm, [8.4] * 5)
-    assert (meta.nodata, meta.units) == (-9999, "unitless")
-
-
 def test_grid_mapping(tmp_path, cube, utm):
     with h5py.File(tmp_path / "a.nc", "w") as file:
         file["cube"] = cube
@@ -206,10 +175,10 @@ def test_arrays_that_are_not_numbers(tmp_path, cube):
         file["pairs"] = np.zeros((2, 2, 2), [("a", "f4"), ("b", "i2")])
         file["values"] = cube
         file["values"].attrs["units"] = h5py.Empty("f4")
-        file["values"].attrs["_FillValue"] = np.array([1, 2])
+        file["values"].attrs["_FillValue"] = np.array([1, 2])  # both
     found, meta = read_scene(tmp_path / "a.h5")
     np.testing.assert_array_equal(found, cube)
-    assert meta.nodata is None
+    assert meta.nodata == 1
 
 
 def test_what_is_not_written(tmp_path, cube):
@@ -218,3 +187,22 @@ def test_what_is_not_written(tmp_path, cube):
     for name in ("", "a/b", "wavelength"):
         with pytest.raises(UserError, match="cannot name the cube"):
             write_scene(tmp_path / "a.h5", cube, variable=name)
+
+
+def test_xarray_opens_what_is_written_with_its_map_and_writes_what_is_read(tmp_path, cube, meta):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("rioxarray")
+    pytest.importorskip("h5netcdf")
+    write_scene(tmp_path / "a.nc", cube, meta)
+    options = {"engine": "h5netcdf", "decode_coords": "all"}
+    with xarray.open_dataset(tmp_path / "a.nc", **options) as found:
+        assert found["cube"].rio.crs.to_epsg() == 32631
+        assert tuple(found["cube"].rio.transform())[:6] == meta.transform
+        np.testing.assert_allclose(found["cube"].values.transpose(1, 2, 0), cube * meta.scale)
+        np.testing.assert_array_equal(found["wavelength"], meta.wavelengths)
+    with xarray.open_dataset(tmp_path / "a.nc", **options, mask_and_scale=False) as found:
+        found[["cube"]].to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    values, after = read_scene(tmp_path / "b.nc", variable="cube")
+    np.testing.assert_array_equal(values, cube)
+    assert (after.transform, after.scale, after.nodata) == (meta.transform, meta.scale, meta.nodata)
+    assert "UTM zone 31N" in after.crs

@@ -163,3 +163,12 @@ def test_what_matlab_cannot_hold(tmp_path, cube):
         write_scene(tmp_path / "a.mat", cube, variable="2x")
     with pytest.raises(UserError, match="MATLAB has no float16"):
         write_scene(tmp_path / "a.mat", cube.astype("f2"))
+
+
+def test_a_matrix_of_one_column_a_pixel_is_a_cube(tmp_path, cube):
+    """As the files of unmixing hold scenes: pixels run down the columns."""
+    from scipy.io import savemat
+
+    matrix = cube.transpose(2, 1, 0).reshape(cube.shape[2], -1)
+    savemat(tmp_path / "x.mat", {"Y": matrix, "nRow": cube.shape[0], "nCol": cube.shape[1]})
+    np.testing.assert_array_equal(read_scene(tmp_path / "x.mat")[0], cube)

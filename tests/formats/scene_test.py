@@ -334,3 +334,15 @@ def test_runs_of_every_window_and_order(axes, slab, tmp_path, monkeypatch):
         np.testing.assert_array_equal(found, block)
     os.close(fd)
     assert path.read_bytes()[:7] == bytes(7)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 0.5])
+def test_a_finer_grid_keeps_the_place_of_every_corner(factor):
+    """Also where the grid is turned: all four of its numbers become smaller."""
+    meta = SceneMeta(transform=(3.0, -1.0, 100.0, -0.5, -4.0, 200.0))
+    a, b, c, d, e, f = meta.transform
+    p, q, r, s, t, u = meta.scaled(factor).transform
+    for col, row in ((0, 0), (5, 0), (0, 7), (5, 7)):
+        there = a * col + b * row + c, d * col + e * row + f
+        x, y = col * factor, row * factor
+        assert (p * x + q * y + r, s * x + t * y + u) == pytest.approx(there)

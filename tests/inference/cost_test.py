@@ -6,9 +6,9 @@ import pytest
 
 from configs import asnlsr_swir
 from hsisr_jax.inference import cost
-from hsisr_jax.inference.trained import Trained
+from hsisr_jax.models.spec import describe
 from hsisr_jax.ops.convolution import convolve
-from hsisr_jax.train import Run
+from hsisr_jax.training import experiment
 
 
 def test_a_product_in_a_loop_counts_every_time():
@@ -46,18 +46,17 @@ def test_a_convolution_and_its_gradients_count_as_their_direct_form(channels):
 
 def test_ssran_costs_two_operations_a_weight_and_pixel():
     d, msi, bands = 16, 4, 12
-    network = {"name": "ssran", "bands": bands, "msi_bands": msi, "features": d}
-    card = Trained(network=network, scale=1, bands=bands, msi_bands=msi)
+    spec = describe("ssran", {"features": d}, scale=1, bands=bands, msi_bands=msi)
     block = 2 * 9 * d * d + 2 * d * d + 2 * d * d  # two 3x3, two 1x1, the 1x1 of both branches
     expected = 2 * (msi * d + 3 * block + d * bands)
     # the attention's convolutions run once an image: next to nothing a pixel
-    assert cost.per_output_pixel(card, 32) == pytest.approx(expected, rel=1e-3)
+    assert cost.per_output_pixel(spec, 32) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_second_image_in_the_dataset_is_not_the_input(tmp_path):
     """SWIR Park holds multispectral images too, and A-SNLSR reads hyperspectral ones."""
     config = asnlsr_swir.get_config("smoke")
     config.data.dir = str(tmp_path)
-    card = Trained(**Run(config).card())
-    assert (card.scale, card.inputs, card.msi_bands) == (4, card.bands, 0)
-    assert cost.per_output_pixel(card, side=16) > 1e4
+    spec = experiment.describe(config).spec
+    assert (spec.scale, spec.inputs, spec.msi_bands) == (4, spec.bands, 0)
+    assert cost.per_output_pixel(spec, side=16) > 1e4

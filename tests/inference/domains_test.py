@@ -14,6 +14,7 @@ from hsisr_jax.inference import domains
 from hsisr_jax.inference.evaluate import Protocol, evaluate
 
 BANDS, MATERIALS = 6, 3
+PATH = "endmembers/kernel"
 LOG = Normaliser(floor=1e-4, low=float(np.log(1e-4)), high=float(np.log(2.0)))
 RECIPE = Recipe(degrade.create("bicubic", scale=2), scale=2, domains=2)
 
@@ -46,7 +47,7 @@ def found():
     variables = {"params": {"endmembers": {"kernel": jnp.asarray(spectra(0), jnp.float32)}}}
     before = jax.tree.map(lambda x: 2 * x, variables)
     scenes = [scene(d, seed) for seed in range(2) for d in (0, 1)]
-    return domains.describe(jax.jit(unmix), variables, before, scenes, RECIPE)
+    return domains.describe(jax.jit(unmix), variables, before, scenes, RECIPE, endmembers=PATH)
 
 
 def test_features_are_each_domains_abundances(found):
@@ -74,10 +75,10 @@ def test_endmembers_are_those_that_the_domain_needs(found):
 def test_nothing_is_told_of_one_domain_or_of_other_networks(found):
     variables = {"params": {}}
     one = [scene(0, 0), scene(0, 1)]
-    assert domains.describe(jax.jit(unmix), variables, None, one, RECIPE) == {}
+    assert domains.describe(jax.jit(unmix), variables, None, one, RECIPE, endmembers=PATH) == {}
     both = [scene(0, 0), scene(1, 0)]
     plain = jax.jit(lambda variables, inputs: {"sr": inputs["lms"]})
-    assert domains.describe(plain, variables, None, both, RECIPE) == {}
+    assert domains.describe(plain, variables, None, both, RECIPE, endmembers=PATH) == {}
 
 
 @pytest.mark.parametrize("normaliser", [Normaliser(), LOG])

@@ -16,7 +16,9 @@ from hsisr_jax import models, predict, resize
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import export, trained
-from hsisr_jax.models.residual import FILTERS
+from hsisr_jax.models.bases import FILTERS
+from hsisr_jax.models.network import UNKNOWN_REACH
+from hsisr_jax.models.spec import describe
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "load_exported.py"
 BLOCKED = """
@@ -42,8 +44,8 @@ def test_the_example_needs_jax_alone(tmp_path, capsys):
     script = [sys.executable, "-c", BLOCKED, *arguments]
     ended = subprocess.run(script, env=os.environ, capture_output=True, text=True)
     assert ended.stdout.strip() == "(13, 17, 4) -> (26, 34, 4)", ended.stderr
-    card = trained.load(workdir)
-    variables, _ = trained.weights(workdir, card)
+    card, weights = trained.load(workdir)
+    variables, _ = weights()
     lr = seen.apply(cube[None], np)
     sr = card.module().apply(variables, {"lr": lr}, train=False)["sr"]
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), seen.invert(sr[0], np), atol=1e-5)
@@ -89,12 +91,11 @@ def test_shrinking_of_free_size_equals_that_of_known_size(scale):
 
 
 def test_a_corrected_base_is_exported_for_any_size(tmp_path):
-    network = {"name": "rcam", "bands": 4, "scale": 2, "features": 8, "dense_blocks": 1, "rcams": 1}
-    card = trained.Trained(
-        network, 2, "BicubicResidual", bands=4, domains=[{"wavelengths": None, "normaliser": {}}],
-        base_projection=2, base_radius=1, degradation={"name": "bicubic"},
-    )  # fmt: skip
-    example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
+    base = {"kind": "filters", "level": 1.0, "rounds": 2, "radius": 2, "dark_level": 0.0,
+            "degradation": {"name": "bicubic"}}  # fmt: skip
+    spec = describe("rcam", workdirs.TINY["rcam"], scale=2, bands=4, members=2, base=base)
+    card = trained.Trained(spec, domains=[{"wavelengths": None, "normaliser": {}}])
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in spec.example(8, 8).items()}
     variables = made_up_variables(card.module(), example)
     variables["params"][FILTERS] = np.random.default_rng(1).normal(size=(9, 4))
     facts = export.write(tmp_path / "m.stablehlo", card, variables)
@@ -107,10 +108,11 @@ def test_a_corrected_base_is_exported_for_any_size(tmp_path):
 
 def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
     """SRLSGAT is exported for the training patch, in batches of any length."""
-    network = {"name": "srlsgat", "bands": 6, "group_size": 3, "features": 16, "blocks": 1}
+    options = {"group_size": 3, "features": 16, "blocks": 1}
     domains = [{"wavelengths": None, "normaliser": {}}]
-    card = trained.Trained(network, bands=6, domains=domains, tile=8)
-    example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
+    spec = describe("srlsgat", options, scale=2, bands=6)
+    card = trained.Trained(spec, domains=domains, tile=8)
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in spec.example(8, 8).items()}
     variables = made_up_variables(card.module(), example)
     facts = export.write(tmp_path / "m.stablehlo", card, variables)
     assert facts["free"] == "any batch" and facts["input"].startswith("float32[b,8,8,6]")
@@ -122,9 +124,9 @@ def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
 
 def test_what_is_exported_does_not_take_a_cpus_forms():
     """SNLSR's sums in one reduction do not compile for GPUs; its batch would have a fixed size."""
-    network = {"name": "snlsr", "bands": 4, "scale": 2, "features": 8, "materials": 4}
-    card = trained.Trained(network, bands=4, domains=[{"wavelengths": None, "normaliser": {}}])
-    example = {k: np.zeros(x.shape, x.dtype) for k, x in card.example(8, 8).items()}
+    spec = describe("snlsr", {"features": 8, "materials": 4}, scale=2, bands=4)
+    card = trained.Trained(spec, domains=[{"wavelengths": None, "normaliser": {}}])
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in spec.example(8, 8).items()}
     variables = made_up_variables(card.module(), example)
     exported, free = export.export(card, variables)
     assert exported.platforms == export.PLATFORMS and free == "any batch"
@@ -133,7 +135,9 @@ def test_what_is_exported_does_not_take_a_cpus_forms():
 
 
 def test_every_network_says_how_it_is_tiled():
-    assert set(trained.LOCAL) | set(trained.WHOLE) == set(models.names())
+    reach = {name: models.find(name).whole for name in models.names()}
+    assert {name for name, why in reach.items() if not why} == {"anyband", "bicubic", "srformer"}
+    assert UNKNOWN_REACH not in reach.values()
 
 
 def test_a_missing_folder_is_told_as_such(tmp_path):

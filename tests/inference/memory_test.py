@@ -7,10 +7,11 @@ import pytest
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import memory
 from hsisr_jax.inference.trained import Trained
+from hsisr_jax.models.spec import describe
 
-LOCAL = Trained({"name": "bicubic"})
-WINDOWS = Trained({"name": "srformer", "window_size": 6}, tile=12)
-WHOLE = Trained({"name": "sspsr"}, tile=16)
+LOCAL = Trained(describe("bicubic", {}, scale=2, bands=4))
+WINDOWS = Trained(describe("srformer", {"window_size": 6}, scale=2, bands=4), tile=12)
+WHOLE = Trained(describe("sspsr", {}, scale=2, bands=8), tile=16)
 
 
 @pytest.fixture

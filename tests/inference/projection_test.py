@@ -9,6 +9,7 @@ from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.data.scenes import Scene
 from hsisr_jax.errors import UserError
+from hsisr_jax.inference.baselines import back_projected, projects
 from hsisr_jax.inference.evaluate import Protocol, evaluate
 from hsisr_jax.inference.projection import BANDS_AT_ONCE, back_project
 from hsisr_jax.layers.back_projection import along, held
@@ -89,3 +90,14 @@ def test_logarithms_cannot_be_projected():
         _ = Recipe(degrade.create("bicubic", scale=2), scale=2, floor=1e-4).observation
     with pytest.raises(UserError, match="projection"):
         _ = Recipe(None).observation
+
+
+def test_the_baseline_without_a_network(seen):
+    hr, lr, observe = seen
+    recipe = Recipe(degrade.create("bicubic", scale=2), scale=2)
+    batch = {"lr": lr[None], "lms": np.asarray(resize.imresize(lr, 2))[None]}
+    found = back_projected(recipe, rounds=2, dark=0.0)(batch)
+    assert residue(found, lr, observe) < 0.5 * residue(batch["lms"][0], lr, observe)
+    spectral = degrade.create("spectral", scale=1, response=np.eye(4))
+    assert projects(recipe) and not projects(Recipe(recipe.degrade, scale=2, floor=1e-4))
+    assert not projects(Recipe(None)) and not projects(Recipe(spectral))

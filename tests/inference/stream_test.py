@@ -78,6 +78,29 @@ def test_what_is_done_is_not_done_again(expected):
         np.testing.assert_allclose(canvas.pixels, expected, atol=1e-6)
 
 
+def test_nothing_is_computed_for_empty_tiles():
+    cube, seen, canvas = CUBE.copy(), [], Canvas()
+    cube[:20, :18] = np.nan
+
+    def network(tiles, down, across):
+        seen.append(np.asarray(tiles))
+        return weigh(seen[-1].repeat(2, 1).repeat(2, 2), down, across)
+
+    run = Stream(
+        Grid(Plan(37, 29, 8, 3), SCALE, BANDS),
+        network,
+        lambda rows, cols: cube[rows, cols],
+        canvas,
+        halo=0,
+        batch=2,
+        mesh=mesh.make(1),
+        empty=lambda tile: bool(np.isnan(tile).all()),
+    )
+    assert run(set())
+    assert not any(np.isnan(tile).all() for batch in seen for tile in batch)
+    np.testing.assert_allclose(canvas.pixels, cube.repeat(2, 0).repeat(2, 1), atol=1e-6)
+
+
 def test_several_devices_share_a_batch(expected):
     canvas = Canvas()
     assert stream(

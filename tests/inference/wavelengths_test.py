@@ -21,6 +21,17 @@ def test_shifted_bands_are_refused(scene):
         band_map(NM, 31, scene=scene, scene_bands=31)
 
 
+def test_assumed_centres_are_compared_with_tolerance():
+    table = NM + 9 * np.sin(np.linspace(0, 3, 31))  # a sensor's own
+    assert band_map(NM, 31, scene=table, scene_bands=31) is None
+    assert band_map(table, 31, scene=NM, scene_bands=31) is None
+    for other in (table + 14, table[::-1]):
+        with pytest.raises(UserError, match="not the model's"):
+            band_map(NM, 31, scene=other, scene_bands=31)
+    with pytest.raises(UserError, match="not the model's"):
+        band_map(table + 9, 31, scene=table, scene_bands=31)  # both are measured
+
+
 def test_a_permuted_scene_is_put_in_order():
     found = band_map(NM, 31, scene=NM[::-1], scene_bands=31, resample=True)
     np.testing.assert_allclose(found, np.eye(31)[::-1], atol=1e-6)

@@ -7,12 +7,11 @@ import pytest
 from flax import linen as nn
 
 from configs import common
-from configs.common import TINY
 from hsisr_jax import models, resize
 from hsisr_jax.errors import UserError
-from hsisr_jax.layers.ensemble import Ensemble, bare
-from hsisr_jax.models.residual import BicubicResidual, last_layer
-from hsisr_jax.training import setup
+from hsisr_jax.layers.ensemble import Ensemble
+from hsisr_jax.models.spec import describe
+from hsisr_jax.training import checks
 
 MEMBERS, BATCH, BANDS = 2, 4, 6
 
@@ -24,7 +23,7 @@ def batch():
 
 def create(name):
     sizes = {"ssran": {"msi_bands": 3}, "srlsgat": {"group_size": 3}, "rcam": {"scale": 2}}
-    return models.create(name, bands=BANDS, **TINY[name], **sizes[name])
+    return models.create(name, bands=BANDS, **models.find(name).tiny, **sizes[name])
 
 
 class Normalised(nn.Module):
@@ -83,10 +82,11 @@ def test_each_learns_from_its_own_part_of_the_batch():
 
 
 def test_a_correction_by_several_networks_starts_at_the_base():
-    inputs, network = batch(), create("rcam")
-    module = BicubicResidual(Ensemble(network, MEMBERS))
-    assert bare(module) is network
-    assert last_layer(module.network) == f"member/{last_layer(network)}"
+    inputs, tiny = batch(), models.find("rcam").tiny
+    base = {"kind": "bicubic", "level": 1.0}
+    spec = describe("rcam", tiny, scale=2, bands=BANDS, members=MEMBERS, base=base)
+    module = spec.module()
+    assert spec.last_layer == "member/stage_0/upsample"
     variables = jax.jit(lambda key: module.init(key, inputs))(jax.random.key(1))
     params = module.zero_start(variables["params"])
     out = jax.jit(module.apply)({**variables, "params": params}, inputs)
@@ -112,4 +112,4 @@ def test_a_config_that_cannot_be_dealt_out_is_refused_at_the_start(changes, told
     config = common.base()
     config.update(changes)
     with pytest.raises(UserError, match=told):
-        setup.check(config)
+        checks.check(config)

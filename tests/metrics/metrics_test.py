@@ -212,6 +212,9 @@ def test_degenerate_values_are_the_documented_ones():
     assert same["MPSNR"] == metrics.PSNR_CEILING
     assert same["ERGAS"] == same["RMSE"] == 0 and same["SAM"] < 1e-4
     assert same["UIQI"] == same["MSSIM"] == 1
+    norm = np.sqrt(np.square(x).sum(-1))
+    assert same["APPSA"] == pytest.approx(np.mean(np.sqrt(2e-3) / norm), rel=0.01)
+    assert metrics.appsa(x, x, epsilon=0.0) < 1e-5
     assert same["CrossCorrelation"] == pytest.approx(1)
     # bands without a mean leave ERGAS, bands without variance the correlation
     for change, metric in ((0.0, metrics.ergas), (0.4, metrics.cc)):
@@ -306,7 +309,7 @@ def test_conventions_are_plain_data_that_name_every_key():
         (lambda x: metrics.ssim(x, x, window="box"), "uniform, gaussian"),
         (lambda x: metrics.ssim(x, x, border="wrap"), "valid, reflect"),
         (lambda x: metrics.ssim(x[:6], x[:6]), "7 pixels"),
-        (lambda x: metrics.higher_is_better("loss"), "MPSNR"),
+        (lambda x: metrics.higher_is_better("lost"), "MPSNR"),
     ],
 )
 def test_a_wrong_argument_is_a_clear_error(call, words):
@@ -322,3 +325,111 @@ def test_the_smallest_image_that_a_protocol_scores(protocol, side):
         jax.eval_shape(score, *[jax.ShapeDtypeStruct(shape, "float32")] * 2)
     with pytest.raises(UserError, match=f"needs {side} pixels a side, not {side - 1} x 40"):
         jax.eval_shape(score, *[jax.ShapeDtypeStruct((side - 1, 40, 2), "float32")] * 2)
+
+
+# -- what is not finite --------------------------------------------------------------------------
+
+
+def with_zeros():
+    """A pair with a pixel and a band without any signal, which protocols leave out."""
+    x, y = noisy_pair(*SHAPE)
+    for cube in (x, y):
+        cube[2, 3] = 0
+        cube[..., 1] = 0
+    return x, y
+
+
+@pytest.mark.parametrize("protocol", metrics.protocol_names())
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(5, 6, 0), (2, 3, 0), (5, 6, 1), ...])
+def test_no_score_of_an_estimate_that_is_not_finite(protocol, value, place):
+    x, y = with_zeros()
+    assert all(np.isfinite(v) for v in metrics.evaluate(x, y, protocol=protocol).values())
+    y[place] = value
+    for one, other in ((x, y), (y, x)):
+        scores = metrics.evaluate(one, other, protocol=protocol)
+        assert {k: float(v) for k, v in scores.items() if not np.isnan(v)} == {}
+
+
+def test_only_the_image_of_a_batch_that_is_not_finite_has_no_score():
+    x, y = noisy_pair(2, *SHAPE)
+    y[1, 0, 0, 0] = np.nan
+    for scores in metrics.evaluate(x, y).values():
+        assert np.isfinite(scores[0]) and np.isnan(scores[1])
+
+
+ALONE = ("psnr", "rmse", "ergas", "cc", "mare", "dd", "sam", "appsa", "sid", "ssim", "uiqi")
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_each_metric_alone_is_nan_for_one_nan(name):
+    x, y = noisy_pair(*SHAPE)
+    y[5, 6, 0] = np.nan
+    assert np.isnan(getattr(metrics, name)(x, y))
+    assert np.isnan(getattr(metrics, name)(x, np.full_like(x, np.nan)))
+
+
+@pytest.mark.parametrize("protocol", metrics.protocol_names())
+def test_gradients_of_valid_images_stay_finite(protocol):
+    x, y = with_zeros()
+
+    def total(estimate):
+        return sum(metrics.evaluate(x, estimate, protocol=protocol).values())
+
+    for estimate in (y, x):  # also where every error is 0
+        assert np.isfinite(jax.jit(jax.grad(total))(estimate)).all()
+
+
+# -- masks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", metrics.protocol_names())
+def test_a_mask_leaves_out_a_border_as_cutting_it_off_does(protocol):
+    """For windows of mirrored borders the cut itself makes a difference; elsewhere none."""
+    x, y = noisy_pair(44, 40, 4)
+    x, y = x + 0.2, y + 0.2
+    mask = np.zeros((44, 40), bool)
+    mask[5:, :-3] = True
+    alone = metrics.evaluate(x[mask.any(1)][:, :-3], y[mask.any(1)][:, :-3], protocol=protocol)
+    holed, other = x.copy(), y.copy()
+    holed[~mask], other[~mask] = np.nan, 1e9
+    found = metrics.evaluate(holed, other, protocol=protocol, mask=mask)
+    for key, value in alone.items():
+        rtol = 0.02 if (protocol, key) == ("asnlsr", "SSIM") else 2e-5
+        np.testing.assert_allclose(found[key], value, rtol=rtol, err_msg=key)
+
+
+def test_single_masked_pixels_equal_the_formulas_over_the_others():
+    x, y = noisy_pair(*SHAPE)
+    mask = np.random.default_rng(1).random(SHAPE[:2]) > 0.02
+    a, b = x[mask], y[mask]
+    error = np.square(a - b).mean(0)
+    np.testing.assert_allclose(metrics.psnr(x, y, mask=mask), (-10 * np.log10(error)).mean(), 1e-5)
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    angle = np.degrees(np.arccos(cosine)).mean()
+    np.testing.assert_allclose(metrics.sam(x, y, mask=mask), angle, rtol=1e-4)
+    windows = np.lib.stride_tricks.sliding_window_view(mask, (8, 8)).all((2, 3))
+    blocks = np.stack([np.lib.stride_tricks.sliding_window_view(c[..., 0], (8, 8)) for c in (x, y)])
+    mean, deviation = blocks.mean((3, 4)), blocks.std((3, 4))
+    both = (blocks - mean[..., None, None]).prod(0).mean((2, 3))
+    index = 4 * both * mean.prod(0) / np.square(deviation).sum(0) / np.square(mean).sum(0)
+    found = metrics.uiqi(x[..., :1], y[..., :1], mask=mask)
+    np.testing.assert_allclose(found, index[windows].mean(), rtol=1e-4)
+
+
+def test_masks_of_a_batch_and_what_is_no_mask():
+    x, y = noisy_pair(2, *SHAPE)
+    mask = np.ones((2, *SHAPE[:2]), bool)
+    mask[1, :20] = False
+    scores = metrics.evaluate(x, y, mask=mask)
+    for i in (0, 1):
+        alone = metrics.evaluate(x[i], y[i], mask=mask[i])
+        for key in scores:
+            np.testing.assert_allclose(scores[key][i], alone[key], rtol=1e-5, err_msg=key)
+    shared = metrics.evaluate(x, y, mask=mask[1])
+    np.testing.assert_allclose(shared["RMSE"][1], scores["RMSE"][1], rtol=1e-6)
+    assert np.isnan(metrics.evaluate(x[0], y[0], mask=np.zeros(SHAPE[:2], bool))["RMSE"])
+    y[0, 30, 30] = np.nan
+    assert np.isnan(metrics.evaluate(x, y, mask=mask)["SAM"][0])
+    with pytest.raises(UserError, match="rows and columns"):
+        metrics.evaluate(x[0], x[0], mask=np.ones((3, 3)))

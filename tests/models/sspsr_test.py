@@ -120,7 +120,7 @@ def test_a_residual_scale_of_zero_leaves_the_long_skip():
         hollow[name] = {k: v for k, v in params[name].items() if k != "body"}
     twice = module.clone(branch_body=Twice(), trunk_body=Twice())
     expected = twice.apply({"params": hollow}, batch)["sr"]
-    np.testing.assert_allclose(module.apply({"params": params}, batch)["sr"], expected, atol=1e-6)
+    np.testing.assert_allclose(module.apply({"params": params}, batch)["sr"], expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(

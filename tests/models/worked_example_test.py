@@ -1,4 +1,4 @@
-"""The worked example of docs/models.md runs, is short, and does what it says."""
+"""The worked examples of docs/models.md run, are short, and do what they say."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,25 @@ import pytest
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
 
 
-@pytest.fixture(scope="module")
-def example():
-    text = DOCUMENT.read_text().split("## Swapping a component")[1]
+def run(section: str) -> tuple[str, dict]:
+    text = DOCUMENT.read_text().split(f"## {section}")[1]
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
     names = {"__name__": "example"}  # a module of this name is looked up by dataclasses
     exec(compile(code, "docs/models.md", "exec"), names)  # noqa: S102
     return code, names
+
+
+@pytest.fixture(scope="module")
+def example():
+    return run("Replacing a component")
+
+
+def test_the_training_loop_learns():
+    code, names = run("Writing your own training loop")
+    assert len([line for line in code.splitlines() if line.strip()]) < 40
+    history = names["history"]
+    assert len(history) == 20 and min(history[-5:]) < 0.9 * history[0]
+    assert "batch_stats" in names["variables"]
 
 
 def test_the_example_is_short(example):

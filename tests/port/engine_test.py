@@ -207,5 +207,5 @@ def test_wrappers_of_the_published_networks(name, stored, wrapper):
 def test_a_module_without_an_original_is_refused():
     from flax import linen as nn
 
-    with pytest.raises(UserError, match="no PyTorch original for Dense; there are: .*ESRT"):
+    with pytest.raises(UserError, match="no PyTorch original for Dense; there are: .*esrt"):
         port.to_torch(nn.Dense(3), {})

@@ -97,16 +97,16 @@ def test_a_foreign_safetensors_file(tmp_path):
 @pytest.mark.parametrize(
     ("header", "length", "word"),
     [
-        ({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 12]}}, None, "outside the file"),
-        ({"x": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, None, "8 bytes"),
-        ({"x": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, None, "outside"),
-        ({"x": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}}, None, "outside"),
+        ({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 12]}}, None, "not a safetensors"),
+        ({"x": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, None, "not a safetensors"),
+        ({"x": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, None, "not a safetensors"),
+        ({"x": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}}, None, "not a safetensors"),
         ({"x": {"dtype": "F8_E4M3", "shape": [8], "data_offsets": [0, 8]}}, None, "F8_E4M3"),
         ({"x": {"dtype": "F32"}}, None, "not a safetensors"),
         ({"x": [1]}, None, "not a safetensors"),
         (b"[]", None, "not a safetensors"),
         (b"{", None, "not a safetensors"),
-        ({}, 2**60, "cut off"),
+        ({}, 2**60, "not a safetensors"),
     ],
 )
 def test_a_damaged_safetensors_file_is_refused_in_words(tmp_path, header, length, word):

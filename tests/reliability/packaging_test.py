@@ -1,8 +1,12 @@
 """The pinned versions: complete, within the ranges that users get, and none of them TensorFlow."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -64,3 +68,28 @@ def test_the_wheel_holds_every_folder_of_code():
     """setuptools leaves out a folder without `__init__.py`."""
     folders = {path.parent for path in (ROOT / "hsisr_jax").rglob("*.py")}
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_trains_by_the_name_of_a_config(tmp_path):
+    """In a folder of its own, with the packages of this environment beside it."""
+    pip = [sys.executable, "-m", "pip"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path / "dist", ROOT]
+    subprocess.run(build, check=True, capture_output=True, cwd=tmp_path)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel],
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "empty").mkdir()
+    given = ["--config=srlsgat_pavia:smoke", "--config.steps=2", f"--config.data.dir={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from hsisr_jax.cli import run; run()", *given],
+        cwd=tmp_path / "empty",
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("workdir: runs/srlsgat_pavia_x2_smoke")

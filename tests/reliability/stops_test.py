@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chaos
+from tools import chaos
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,3 +155,10 @@ def test_a_damaged_checkpoint_is_set_aside_by_the_command(data, clean, tmp_path)
 def test_random_kills(tmp_path, argument):
     record = chaos.campaign(tmp_path, kills=4, steps=40, seed=1, argument=argument)
     assert record.wrong == [] and record.kills.total() == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argument", ["", "adversarial"])
+def test_kills_while_a_step_is_scored(tmp_path, argument):
+    record = chaos.rewritten(tmp_path, kills=2, steps=20, seed=1, argument=argument)
+    assert record.wrong == [] and record.kills.total() == 2

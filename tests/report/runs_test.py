@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from report.workdirs import make
+from report_workdirs import make
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.report import runs, write
@@ -95,3 +95,26 @@ def test_an_unfinished_run_shows_its_curves(workdir):
 def test_flat():
     assert runs.flat({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
     assert json.dumps(runs.number(True)) == "null"
+
+
+ODD = (float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), None, True, "x", [1], {})
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda v: str(v)[:5])
+@pytest.mark.parametrize("place", ["step", "loss", "test", "bicubic", "parameters", "seconds"])
+def test_numbers_that_are_none_are_no_traceback(workdir, tmp_path, value, place):
+    row = {"kind": "train", "step": 60, "loss": 0.5} | ({place: value} if place != "test" else {})
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+        file.write(json.dumps(row | {"kind": "eval", "MPSNR": value}) + "\n")
+    found = json.loads((workdir / "metrics.json").read_text())
+    found["images"][0]["test"]["MPSNR"] = value
+    if place in ("test", "bicubic"):
+        found[place]["MPSNR"] = value
+    else:
+        found[place] = value
+    found["seed"] = found["best_step"] = value
+    (workdir / "metrics.json").write_text(json.dumps(found))
+    page = write([workdir], tmp_path / "page" / "index.html").read_text()
+    if place == "test" and value != value:
+        assert '<span class="value">NaN<' in page

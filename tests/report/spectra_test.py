@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from report.workdirs import blurred, scene
+from report_workdirs import blurred, scene
 
 from hsisr_jax.report import spectra
 

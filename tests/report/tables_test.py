@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hsisr_jax.report import curves, domains, tables
+from hsisr_jax import metrics
+from hsisr_jax.report import conventions, curves, domains, tables, titles
 from hsisr_jax.report.runs import Run
 
 
@@ -69,9 +70,53 @@ def test_angles_in_radians_keep_their_digits():
 
 
 def test_conventions_are_beside_the_scores_and_not_in_the_caption():
-    protocol = {"name": "sspsr", "peak": None, "metrics": {"SAM": {"degrees": True}}}
+    sam = {"metric": "sam", "degrees": True, "skip_zero": True}
+    protocol = {"name": "sspsr", "peak": None, "metrics": {"SAM": sam}}
     html = tables.metrics([run(test={"SAM": 3.0}, protocol=protocol)])
-    assert "<caption>Protocol sspsr</caption>" in html and "SAM.degrees" in html
+    said = "Mean spectral angle in degrees; pixels that are zero in either cube are left out."
+    assert "<caption>Protocol sspsr</caption>" in html and said in html
+
+
+def test_every_convention_of_every_protocol_is_a_sentence():
+    for name in metrics.PROTOCOLS:
+        said = conventions.sentences(metrics.conventions(name))
+        assert list(said) == list(metrics.conventions(name)["metrics"])
+        for text in said.values():
+            assert text[0].isupper() and text.endswith(".")
+            assert not re.search(r"[{}_]|True|False|None", text), text
+    ssran = metrics.conventions("ssran")
+    psnr = conventions.sentences(ssran)["PSNR"]
+    assert psnr.endswith("the peak is the largest value of each band.")
+    assert conventions.remarks(ssran)[0] == "Both cubes are scaled to a peak of 255 first."
+    assert conventions.remarks({}) == [] and conventions.sentences({"metrics": 1}) == {}
+    assert conventions.sentences({"metrics": {"X": {"mine": 2}}}) == {"X": "mine: 2"}
+
+
+def test_a_run_stands_beside_all_that_needs_no_network():
+    html = tables.headline([run(test={"PSNR": 33.0}, bicubic={"PSNR": 30.0},
+                                baselines={"back_projected": {"PSNR": 32.5}})])  # fmt: skip
+    assert "+3.00 against bicubic" in html and "+0.50 against back-projected" in html
+
+
+@pytest.mark.parametrize(
+    "configs, title",
+    [
+        ([{"model": {"name": "rcam"}, "scale": 2, "data": {"name": "pavia"}}], "rcam ×2 on pavia"),
+        ([{"model": {"name": "rcam"}, "scale": 2, "data": {"path": "/a/b.hdr"}}], "rcam ×2 on b"),
+        ([{"model": {"name": n}, "scale": 4} for n in ("rcam", "esrt")], "rcam, esrt ×4"),
+        ([{"model": {"name": str(n)}} for n in range(9)], "9 networks"),
+        ([{}], "folder"),
+        ([{"model": {"name": 3}, "scale": "x", "data": []}], "folder"),
+    ],
+)
+def test_a_page_is_called_by_network_scale_and_data(configs, title):
+    runs = [dataclasses.replace(run("folder", test={}), config=config) for config in configs]
+    assert titles.of_page(runs) == title
+
+
+def test_a_run_says_that_it_kept_its_base():
+    kept, trained = (run(n, test={"MPSNR": 31.0}, base_kept=n == "a") for n in "ab")
+    assert tables.headline([kept, trained]).count(tables.BASE_KEPT) == 1
 
 
 def test_settings_that_differ():
@@ -133,3 +178,11 @@ def test_domain_projection_separates_what_is_separate(tmp_path):
     assert gaps[0] == pytest.approx(1.0, abs=0.02) and gaps[1] < 0.02
     assert before["range"] == after["range"]
     assert [len(chart["series"]) for chart in domains.endmembers([a])] == [3, 3]
+
+
+def test_of_many_fields_the_first_are_shown_at_once():
+    assert "<details>" not in tables.facts({str(i): i for i in range(40)})
+    html = tables.facts({f"<{i}>": i for i in range(150)})
+    shown, folded = html.split("<details>")
+    assert shown.count("<dt>") == 20 and folded.count("<dt>") == 130
+    assert "130 further fields" in folded and "&lt;149&gt;" in folded

@@ -1,13 +1,14 @@
 """The adversarial step: the original's runs, and what each side of the game is sent."""
 
+import defaults
 import jax
 import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+import workdirs
 from flax import linen as nn
 from golden import Case, cases, channels_last
-from ml_collections import ConfigDict
 
 from hsisr_jax import losses, mesh, port
 from hsisr_jax.checkpoints import Checkpoints, targets
@@ -15,11 +16,9 @@ from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.scenes import Scene, pixel_store
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.adversarial import DenseDiscriminator, reverse_gradient
-from hsisr_jax.models.snlsr import FROZEN_WITHOUT_PRETRAINING
-from hsisr_jax.train import Run
-from hsisr_jax.training import STEPS, optimizers
+from hsisr_jax.models.spec import describe
+from hsisr_jax.training import optimizers, setup, start
 from hsisr_jax.training.adversarial import make_adversarial_step
-from hsisr_jax.training.hooks import Progress
 from hsisr_jax.training.state import create as create_state
 from hsisr_jax.training.state import from_trees, split, trees
 from hsisr_jax.training.steps import make_step
@@ -28,8 +27,8 @@ from hsisr_jax.training.trainer import Trainer
 KINDS = {"FCDomainDiscriminator": "fc", "ConvDomainDiscriminator": "conv1d"}
 TASK = losses.create("snlsr", source_only=True)
 BANDS, MATERIALS = 3, 5
-SGD = {"name": "sgd", "momentum": 0.0, "learning_rate": 0.1}
-ADAM = {"learning_rate": 1e-2, "skip_unused": True}
+SGD = defaults.optimizer(name="sgd", momentum=0.0, learning_rate=0.1)
+ADAM = defaults.optimizer(learning_rate=1e-2, skip_unused=True)
 
 
 class Judge(nn.Module):
@@ -88,9 +87,11 @@ def build(config=ADAM, *, pair=True, random=False, make=make_adversarial_step, l
     """A state of the small network and its compiled step."""
     module = Network(random=random)
     config = {"generator": config, "discriminator": config} if pair else config
+    game = (defaults.step if make is make_step else defaults.game)(**game)
     txs, _ = optimizers.build_all(config, 10)
     state = create_state(module, txs, batch_of(0, 1), jax.random.key(0), ema=False)
-    return state, jax.jit(make(module, loss, txs, **game))
+    judge = {} if make is make_step else {"discriminator": module.make_discriminator()}
+    return state, jax.jit(make(module, loss, txs, **judge, **game))
 
 
 def several(state, step, batch, n=4):
@@ -127,8 +128,8 @@ def test_paired_states_repeat_the_originals_run(path):
         module = module.clone(discriminator=KINDS[swap["class"]], discriminator_features=width)
     batch = parity.read_batch(case)
     variables = port.from_torch(module, case.group("param"), batch)
-    one = {"learning_rate": traj["lr"], "skip_unused": True}
-    frozen = FROZEN_WITHOUT_PRETRAINING if case.config["frozen_params"] else ()
+    one = defaults.optimizer(learning_rate=traj["lr"], skip_unused=True)
+    frozen = ("encoder", "endmembers") if case.config["frozen_params"] else ()
     txs, _ = optimizers.build_all(
         {"generator": one | {"freeze": frozen}, "discriminator": one}, traj["steps"]
     )
@@ -140,7 +141,10 @@ def test_paired_states_repeat_the_originals_run(path):
         total, terms = task(out, batch)
         return total, terms | {"sr": out["sr"]}
 
-    step = jax.jit(make_adversarial_step(Evaluating(module), loss, txs))
+    judge = module.make_discriminator()
+    step = jax.jit(
+        make_adversarial_step(Evaluating(module), loss, txs, discriminator=judge, **defaults.game())
+    )
     state = given(variables, txs)
     totals = []
     with jax.default_matmul_precision("highest"):
@@ -296,9 +300,10 @@ def test_each_side_has_its_own_optimizer():
     txs, _ = optimizers.build_all({"generator": SGD | {"clip": 1e-3},
                                    "discriminator": SGD | {"learning_rate": 0.0}}, 10)  # fmt: skip
     state = create_state(module, txs, batch_of(0, 1), jax.random.key(0), ema=False)
-    new, _ = jax.jit(make_adversarial_step(module, TASK, txs))(
-        state, batch_of(0, 1), jax.random.key(0)
-    )
+    judge = module.make_discriminator()
+    new, _ = jax.jit(
+        make_adversarial_step(module, TASK, txs, discriminator=judge, **defaults.game())
+    )(state, batch_of(0, 1), jax.random.key(0))
     moved = split(jax.tree.map(lambda a, b: a - b, new.params, state.params), txs)
     size = {k: float(jnp.sqrt(sum((x**2).sum() for x in jax.tree.leaves(v))))
             for k, v in moved.items()}  # fmt: skip
@@ -319,7 +324,11 @@ def trainer():
     return Trainer(
         module=module,
         step=make_adversarial_step(
-            module, TASK, txs, ramp=10.0, discriminator_steps=2, steps=12, strength=0.1
+            module,
+            TASK,
+            txs,
+            discriminator=module.make_discriminator(),
+            **defaults.game(ramp=10.0, discriminator_steps=2, steps=12, strength=0.1),
         ),
         optimizers=txs,
         recipe=Recipe(lambda hr, key: {"lr": hr * 0.5}, scale=1, domains=2),
@@ -398,26 +407,18 @@ def test_mistakes_are_named(options, message):
 
 
 def test_a_network_without_discriminator_is_refused():
-    txs, _ = optimizers.build_all({"learning_rate": 0.1}, 10)
     with pytest.raises(UserError, match="such as asnlsr"):
-        STEPS["adversarial"](nn.Dense(1), TASK, txs)
+        setup.discriminator(describe("snlsr", {}, scale=2, bands=3))
 
 
 def test_adaptation_starts_from_a_network_without_discriminator(tmp_path):
     """Pre-training: the generator's weights are found, the discriminator keeps its first ones."""
-    running = trainer()
-    state = running.first_state()
-    other, _ = run(running, [3], running.first_state())
-    held = {k: v for k, v in trees(other).items() if k in ("params", "counters")}
-    held["params"] = {k: v for k, v in held["params"].items() if k != "discriminator"}
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(3, held)
-    whole = object.__new__(Run)
-    whole.trainer, whole.progress, whole.sign = running, Progress(1, 0, 1), 1
-    whole.config = ConfigDict({"select_metric": "SSIM"})
-    found = whole.with_weights_of(tmp_path, state)
-    assert int(found.step) == 0
-    for name, part in found.params.items():
-        expected = (state if name == "discriminator" else other).params[name]
-        jax.tree.map(np.testing.assert_array_equal, part, expected)
-    jax.tree.map(np.testing.assert_array_equal, found.batch_stats, state.batch_stats)
+    workdir = workdirs.make(tmp_path / "run", "snlsr", bands=3)
+    options = workdirs.TINY["snlsr"]
+    spec = describe("asnlsr", options, scale=2, bands=3)
+    found = start.weights_of(str(workdir), spec)
+    expected = spec.shapes()["params"]
+    assert set(expected) - set(found["params"]) == {"discriminator"}
+    other = describe("asnlsr", options | {"materials": 3}, scale=2, bands=3)
+    with pytest.raises(UserError, match="does not fit this network"):
+        start.weights_of(str(workdir), other)

@@ -5,7 +5,8 @@ import pytest
 import tiny_config
 
 from hsisr_jax import resize
-from hsisr_jax.train import Run, train_and_evaluate
+from hsisr_jax.train import train_and_evaluate
+from hsisr_jax.training import experiment
 
 
 def config(tmp_path, train_on):
@@ -22,7 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("train_on", ["inputs", "both"])
 def test_the_patches_come_from_the_degraded_test_scenes(folder, train_on):
-    run = Run(config(folder, train_on))
+    run = experiment.describe(config(folder, train_on))
     own = run.learnt.train[len(run.data.train) if train_on == "both" else 0 :]
     assert len(own) == len(run.data.test) and len(run.data.train) == 1
     for made, scene in zip(own, run.data.test):
@@ -37,7 +38,7 @@ def test_a_network_learns_from_them_alone(folder):
     given.checkpoint_every = 0
     sspsr = {"name": "sspsr", "features": 16, "blocks": 1, "group_size": 3, "group_overlap": 0}
     given.model = sspsr
-    given.residual = True
+    given.base.kind = "bicubic"
     given.optimizer.schedule = {"name": "cosine"}
     given.optimizer.learning_rate, given.steps, given.batch_size = 3e-3, 300, 8
     found = train_and_evaluate(given, folder / "run")

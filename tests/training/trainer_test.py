@@ -1,5 +1,8 @@
 """The compiled loop: the same numbers on any mesh, by any number of steps a call, from the host."""
 
+from dataclasses import replace
+
+import defaults
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,7 @@ from hsisr_jax import mesh
 from hsisr_jax.checkpoints import Checkpoints, targets
 from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.data.pixel_file import PixelFile, StoredCube
 from hsisr_jax.data.scenes import Scene, pixel_store
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Conv
@@ -40,18 +44,26 @@ def scene(bad=False):
     return Scene("s", {"hr": hr}, Normaliser())
 
 
-def trainer(devices=1, fsdp=1, *, on_device=True, bad=False, pair=False, ema=True):
+def on_disk(whole: Scene, folder) -> Scene:
+    """The same scene in a file of pixels."""
+    height, width, bands = whole.hr.shape
+    np.save(folder / "image.npy", np.asarray(whole.hr).reshape(-1, bands))
+    cube = StoredCube(PixelFile(folder / "image.npy"), 0, width, (height, width))
+    return replace(whole, cubes={"hr": cube})
+
+
+def trainer(devices=1, fsdp=1, *, on_device=True, bad=False, pair=False, ema=True, folder=None):
     where = np.array([(0, r, c) for r in range(0, 17, 4) for c in range(0, 17, 4)])
-    one = {"learning_rate": 1e-2}
-    config = {"generator": one, "discriminator": one} if pair else one
+    config = (defaults.pair if pair else defaults.optimizer)(learning_rate=1e-2)
     txs, _ = optimizers.build_all(config, 100)
     module = Tiny()
+    seen = on_disk(scene(bad), folder) if folder else scene(bad)
     return Trainer(
         module=module,
-        step=make_step(module, loss, txs, ema_decay=0.9),
+        step=make_step(module, loss, txs, **defaults.step(ema_decay=0.9)),
         optimizers=txs,
         recipe=Recipe(lambda hr, key: {"lr": hr * 0.5, "lms": hr}, scale=1),
-        patches=pixel_store([scene(bad)], where, 8),
+        patches=pixel_store([seen], where, 8),
         mesh=mesh.make(devices // fsdp, fsdp),
         seed=3,
         batch_size=8,
@@ -97,6 +109,16 @@ def test_host_batches_give_the_same_run(reference, steps):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_batches_from_disk_train_to_the_same_bits_and_resume_there(tmp_path):
+    stored = trainer(on_device=False, folder=tmp_path)
+    whole, losses = run(trainer(on_device=False), [2, 4, 6])
+    state, first = run(stored, [2])
+    state, rest = run(trainer(on_device=False, folder=tmp_path), [4, 6], state)
+    equal(state, whole)
+    assert first + rest == losses
+    jax.tree.map(np.testing.assert_array_equal, stored.batch_at(5), trainer().batch_at(5))
+
+
 @pytest.mark.parametrize(("devices", "fsdp"), [(8, 1), (8, 4), (2, 2)])
 @pytest.mark.parametrize("on_device", [True, False])
 def test_meshes_agree(reference, devices, fsdp, on_device):
@@ -131,9 +153,12 @@ def test_a_step_that_is_not_finite_changes_nothing_but_counters():
     run_ = trainer(bad=True)
     state = run_.first_state()
     before = jax.device_get(state.params)
-    for source, n in run_.sources(0, [1, 2, 3, 40]):
+    for source, n in run_.sources(0, [1, 2, 3, 4, 5, 40]):
+        skipped = int(state.skipped)
         state, scalars = run_.advance(state, source, n)
-        assert np.isfinite(float(scalars["loss"]))
+        none_counted = int(state.skipped) - skipped == n
+        assert np.isnan(float(scalars["loss"])) == none_counted
+        assert np.isnan(float(scalars["gradient_norm"])) == none_counted
     assert int(state.step) == 40
     assert 0 < int(state.skipped) < 40
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state)))
@@ -177,7 +202,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32_parameters():
             return {"sr": x}
 
     txs = {"model": optax.with_extra_args_support(optax.sgd(0.1))}
-    step = make_step(Spy(), loss, txs, precision="bfloat16")
+    step = make_step(Spy(), loss, txs, **defaults.step(precision="bfloat16"))
     from hsisr_jax.training import state as states
 
     batch = {"lr": jnp.ones((2, 4, 4, 3)), "hr": jnp.zeros((2, 4, 4, 3))}

@@ -3,15 +3,20 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import defaults
+import numpy as np
 import pytest
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.training.hooks import MetricsLog, Progress, clock
+from hsisr_jax.report.runs import flat
+from hsisr_jax.training.hooks import Means, MetricsLog, Progress, clock
+from hsisr_jax.training.patience import Patience
 from hsisr_jax.training.stopping import Signals
 from hsisr_jax.training.workdir import Workdir, differences, read_config
 
@@ -36,16 +41,55 @@ def test_another_config_is_refused_but_more_steps_are_not(tmp_path):
         Workdir(tmp_path, other).__enter__()
 
 
+RUN = {
+    "seed": 1, "scale": 2, "batch_size": 8, "precision": "float32", "ema": 0.9, "members": 1,
+    "training": "supervised", "select": "best", "select_metric": "MPSNR", "base": {"kind": "none"},
+    "deterministic": True, "init_from": "", "loss": {"name": "l1"}, "model": {"name": "rcam"},
+    "optimizer": defaults.optimizer(schedule="", freeze="encoder"),  # a text each, to be changed
+    "data": {"name": "pavia", "patch": 32, "stride": 8, "augment": True, "path": "", "dir": ""},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [k for k in flat(RUN) if k != "data.dir"])
+def test_no_setting_that_makes_another_run_may_change(tmp_path, key):
+    """All that steps depend on: with another batch size or another average it is another run."""
+    with Workdir(tmp_path, RUN):
+        pass
+    other = json.loads(json.dumps(RUN))
+    part, _, name = key.rpartition(".")
+    owner = other[part] if part else other
+    value = owner[name]
+    if isinstance(value, bool):
+        owner[name] = not value
+    else:
+        owner[name] = value + ("x" if isinstance(value, str) else 1)
+    with pytest.raises(UserError, match=f"another config: {key} "):
+        Workdir(tmp_path, other).__enter__()
+
+
 @pytest.mark.parametrize("error", [UserError, TypeError, ZeroDivisionError])
 def test_an_error_before_the_first_step_leaves_the_workdir_free(tmp_path, error):
     with pytest.raises(error), Workdir(tmp_path / "a", CONFIG) as folder:
         folder.write_json("model.json", {})
         raise error
     assert not (tmp_path / "a").exists()
+    with pytest.raises(error), Workdir(tmp_path / "runs" / "a", CONFIG):
+        raise error
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(error), Workdir(tmp_path / "runs" / "a", CONFIG):
+        (tmp_path / "runs" / "b").mkdir()  # another run's
+        raise error
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["b"]
     with pytest.raises(error), Workdir(tmp_path / "a", CONFIG) as folder:
         (folder.path / "metrics.jsonl").write_text("{}")
         raise error
     assert read_config(tmp_path / "a") == CONFIG
+
+
+def test_a_workdir_that_was_removed_under_a_run_ends_it_with_a_line(tmp_path):
+    with pytest.raises(UserError, match="cannot write"), Workdir(tmp_path / "a", CONFIG) as folder:
+        shutil.rmtree(folder.path)
+        folder.write_json("model.json", {})
 
 
 def test_paths_are_stored_for_any_folder_to_run_in(tmp_path, monkeypatch):
@@ -109,6 +153,25 @@ def test_differences_are_dotted():
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0}) == ["a.c", "d"]
 
 
+def test_a_line_holds_the_means_since_the_last_one(tmp_path):
+    """Also over a stop: what was added before it is kept beside the checkpoint."""
+    nan = float("nan")
+    whole = Means(tmp_path, 0)
+    for loss, steps in ((1.0, 2), (nan, 1), (4.0, 1)):
+        whole.add({"loss": np.float32(loss)}, steps)
+    whole.save(4)
+    whole.add({"loss": np.float32(nan)}, 1)
+    whole.save(5)
+    resumed = Means(tmp_path, 4)
+    for means in (whole, resumed):
+        means.add({"loss": np.float32(7)}, 2)
+        assert means.take() == {"loss": (2 * 1 + 4 + 2 * 7) / 5}
+        means.add({"loss": np.float32(nan)}, 1)
+        assert np.isnan(means.take()["loss"]) and means.take() == {}
+    (tmp_path / "unlogged.json").write_text("[3")
+    assert Means(tmp_path, 4).take() == {}
+
+
 def test_metrics_rows_after_the_checkpoint_and_half_lines_go(tmp_path):
     with MetricsLog(tmp_path, 0) as log:
         for step in (1, 2, 3):
@@ -120,6 +183,22 @@ def test_metrics_rows_after_the_checkpoint_and_half_lines_go(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(r["step"], r["loss"]) for r in rows] == [(1, 1.0), (2, 0.5), (3, 7.0)]
     assert list(tmp_path.glob("events.out.tfevents*"))
+
+
+def test_a_number_that_is_none_is_null_in_the_log(tmp_path):
+    values = {"loss": float("nan"), "a": float("inf"), "b": 1.5}
+    with MetricsLog(tmp_path, 0) as log:
+        log.write("train", 1, values)
+        log.write("eval", 1, {"PSNR": float("nan")})
+    first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(first) == {"kind": "train", "step": 1, "loss": None, "a": None, "b": 1.5}
+    earlier = MetricsLog(tmp_path, 1).earlier
+    patience = Patience(1, 1, "PSNR")
+    assert patience.was_over(earlier, 2) and patience.best == -float("inf")
+    odd = '{"kind": "eval", "step": 1, "PSNR": "x"}\n{"step": 1}\n[]\n{"step": "1"}\n'
+    (tmp_path / "metrics.jsonl").write_text(second + "\n" + odd + "[" * 100_000)
+    earlier = MetricsLog(tmp_path, 1).earlier
+    assert len(earlier) == 2 and Patience(2, 1, "PSNR").was_over(earlier, 2)
 
 
 def test_signals_ask_for_a_stop_and_are_given_back():

@@ -1,0 +1,1 @@
+"""Speed: scripts that print a table of ratios measured in one run."""

@@ -1,0 +1,1 @@
+"""Experiments on image quality of networks and options, on real and synthetic scenes."""

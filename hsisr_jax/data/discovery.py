@@ -1,0 +1,56 @@
+"""Registers the datasets with TFDS on import: `tfds.builder("pavia/smoke")`.
+
+TFDS may be imported before or after; nothing here imports it.
+"""
+
+import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
+
+from hsisr_jax.data.packages import names
+
+TFDS = "tensorflow_datasets"
+
+
+class Provider:
+    """What TFDS asks for builders."""
+
+    def has_dataset(self, name: str) -> bool:
+        return name in names()
+
+    def get_builder_cls(self, name: str) -> type:
+        from hsisr_jax.data.catalogue import builder_class
+
+        return builder_class(name)
+
+
+class _Watch(MetaPathFinder):
+    """An import hook that registers the provider after TFDS's import and removes itself."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != TFDS:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec and spec.loader:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module):
+                execute(module)
+                register()
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+def register() -> None:
+    """Adds the provider after those of TFDS."""
+    sys.modules[TFDS].core.registered.add_dataset_builder_provider(Provider())
+
+
+def announce() -> None:
+    """Registers now, or when TFDS is imported."""
+    if TFDS in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _Watch())

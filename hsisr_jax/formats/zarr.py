@@ -1,0 +1,177 @@
+"""Zarr scenes: a folder or a URL in, a folder out, in chunks that hold all bands of a window.
+
+Written with the bands first, as GDAL and QGIS expect, and as CF and GeoZarr describe scenes, see
+`zarr_meta`. Stores of others may have their axes in any order: which one holds the bands is what an
+attribute `band_axis` or the names of the dimensions say, else the one as long as the wavelengths,
+else the last.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import tensorstore as ts
+
+from hsisr_jax.errors import UserError
+from hsisr_jax.formats import hdf5_cf, zarr_meta, zarr_store
+from hsisr_jax.formats.places import is_url, is_zarr
+from hsisr_jax.formats.raw import partial, stale
+from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, SceneWriter
+from hsisr_jax.formats.variables import CUBE, choose, cube_shape
+from hsisr_jax.formats.zarr_store import Array
+
+CHUNK = 4 << 20  # bytes of one, about
+SIDES = (16, 256)  # pixels, the least and the most
+MANY = 4096  # chunks, from which on they lie together in shards
+SHARD = 4  # chunks along each side of one
+
+
+def open_scene(path: str | Path, *, variable: str | None = None) -> SceneReader:
+    """Open the only cube of a store, or `variable`."""
+    found, root = zarr_store.arrays(path)
+    shapes = {name: array.shape for name, array in found.items() if array.shape}
+    if list(found) == [""]:
+        variable = ""
+    return ZarrReader(path, found, choose(path, shapes, variable), root)
+
+
+class ZarrReader(SceneReader):
+    """Windows of an array, read chunk by chunk."""
+
+    kind = "a Zarr store"
+
+    def __init__(self, path: str | Path, found: Mapping[str, Array], name: str, root: Mapping):
+        array = found[name]
+        self.path = Path(PurePosixPath(str(path))) if is_url(path) else Path(path)
+        self.array, self.root = array, path
+        self.store = zarr_store.opened(path, array)
+        stored = np.dtype(self.store.dtype.numpy_dtype)
+        if stored.kind not in NUMERIC[:3]:
+            raise UserError(f"{path}: {name!r} holds {stored}, and a scene numbers")
+        spectra = zarr_meta.spectra(path, found, array)
+        self.axes = zarr_meta.axes_of(array, spectra)
+        full = (*array.shape, 1)[:3] if len(array.shape) == 2 else array.shape
+        sizes = [full[self.axes.index(axis)] for axis in "hwb"]
+        self.height, self.width, self.bands = cube_shape(path, name or CUBE, sizes)
+        attribute = zarr_meta.attributes(array, stored)
+        self.cf = hdf5_cf.conventions(path, attribute, stored)
+        self.dtype = self.cf.dtype.newbyteorder("=")
+        self.meta = zarr_meta.read(path, found, array, root, spectra, self.axes, self.cf)
+        if is_url(path):
+            self.stamps = {str(path): zarr_store.text_of({n: a.text for n, a in found.items()})}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return () if self.stamps else (self.path,)
+
+    def _read(self, rows: slice, cols: slice) -> np.ndarray:
+        parts = {"h": rows, "w": cols, "b": slice(0, self.bands)}
+        window = tuple(parts[axis] for axis in self.axes[: self.store.rank])
+        stored = zarr_store.read(self.root, self.array, self.store, window)
+        stored = stored.reshape(*stored.shape, *[1] * (3 - stored.ndim))
+        block = stored.transpose([self.axes.index(axis) for axis in "hwb"])
+        return np.ascontiguousarray(self.cf.apply(block), self.dtype)
+
+
+def check_dtype(path: Path, dtype: np.dtype) -> None:
+    """Refuse a type that the format does not hold."""
+    if dtype.kind not in "iuf":
+        raise UserError(f"{path}: a Zarr scene holds real numbers, not {dtype}")
+
+
+def create_scene(
+    path: Path,
+    *,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    meta: SceneMeta,
+    resume: bool,
+    zarr_format: int = 3,
+) -> "ZarrWriter":
+    """Begin a store as a folder; version 2 has no shards."""
+    if zarr_format not in zarr_store.DRIVERS:
+        raise UserError(f"zarr_format={zarr_format}: use 3 or 2")
+    check_dtype(path, dtype)
+    height, width, bands = shape
+    chunk = _side(height, bands, dtype), _side(width, bands, dtype)
+    count = -(-height // chunk[0]) * -(-width // chunk[1])
+    shard = [SHARD * n for n in chunk] if count > MANY and zarr_format == 3 else []
+    documents, small, attrs = zarr_meta.described(
+        zarr_format, shape, dtype, meta, (bands, *chunk), (bands, *shard) if shard else ()
+    )
+    folder = partial(path)
+    resumed = resume and folder.exists()
+    if resumed:
+        _check_same(path, zarr_format, documents)
+    else:
+        if folder.exists():
+            shutil.rmtree(folder)
+        zarr_store.create(folder, zarr_format, documents, attrs)
+        found, _ = zarr_store.arrays(folder)
+        for name, values in small.items():
+            store = zarr_store.opened(folder, found[name], write=True)
+            store.write(np.asarray(values)).result()
+    return ZarrWriter(path, shape, dtype, resumed=resumed)
+
+
+def _side(length: int, bands: int, dtype: np.dtype) -> int:
+    """Pixels on a chunk's side: a power of two."""
+    side = max(int((CHUNK / (bands * dtype.itemsize)) ** 0.5), 1)
+    return min(max(1 << (side.bit_length() - 1), SIDES[0]), SIDES[1], length)
+
+
+def _check_same(path: Path, version: int, documents: Mapping) -> None:
+    """An unfinished store is continued only if this run would have begun the same one."""
+    try:
+        found, _ = zarr_store.arrays(partial(path))
+    except (UserError, ValueError, KeyError) as error:
+        raise stale(path) from error
+    for name, document in documents.items():
+        own = {k: v for k, v in document.items() if version == 3 or k != "attributes"}
+        if name not in found or zarr_store.text_of(found[name].text) != zarr_store.text_of(own):
+            raise stale(path)
+
+
+class ZarrWriter(SceneWriter):
+    """Blocks of any size; they are gathered until `sync`, so that chunks are written whole."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, *, resumed: bool):
+        self.path, self.dtype, self.resumed = path, dtype, resumed
+        self.height, self.width, self.bands = shape
+        found, _ = zarr_store.arrays(partial(path))
+        self.store = zarr_store.opened(partial(path), found[CUBE], write=True)
+        self.waiting = ts.Transaction()
+
+    def _write(self, row: int, col: int, block: np.ndarray) -> None:
+        rows, cols = (slice(at, at + n) for at, n in zip((row, col), block.shape))
+        window = self.store.with_transaction(self.waiting)[:, rows, cols]
+        window.write(np.ascontiguousarray(block.transpose(2, 0, 1))).result()
+
+    def _sync(self) -> None:
+        self.waiting.commit_sync()
+        self.waiting = ts.Transaction()
+
+    def _finish(self) -> None:
+        self._sync()
+        old = self.path.with_name(f"{self.path.name}.replaced.partial")
+        if self.path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(self.path, old)
+        os.replace(partial(self.path), self.path)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _abort(self) -> None:
+        self.waiting.abort()
+        with suppress(OSError):
+            shutil.rmtree(partial(self.path))
+
+
+def check_free(path: Path) -> None:
+    """Refuse a folder that is no Zarr store: it would be replaced as a whole."""
+    if path.is_dir() and not is_zarr(path) and any(path.iterdir()):
+        raise UserError(f"{path}: is a folder of other files; choose another name")
+    if path.is_file():
+        raise UserError(f"{path}: is a file; choose another name")

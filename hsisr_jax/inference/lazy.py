@@ -1,0 +1,138 @@
+"""Sharpening of Dask arrays: nothing is computed until the result is.
+
+The scene's facts are one task that all tiles share, a tile is one task, and a chunk of the result
+blends the tiles that reach it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, product
+from uuid import uuid4
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+
+from hsisr_jax.inference import pieces
+from hsisr_jax.inference.facts import Facts, Scene, facts_of, joined
+from hsisr_jax.inference.pieces import Request
+
+TOGETHER = 16  # facts that one task puts together
+Corner = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Tiles and chunks along one axis, in pixels of the input; a chunk goes from the start of one
+    tile to that of the next."""
+
+    length: int
+    tile: int
+    starts: list[int]
+
+    @property
+    def edges(self) -> list[int]:
+        return [*self.starts, self.length]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(stop - start for start, stop in pairwise(self.edges))
+
+    def chunks_in(self, part: slice) -> list[int]:
+        """Indices of the chunks with a pixel in it."""
+        spans = enumerate(pairwise(self.edges))
+        return [i for i, (start, stop) in spans if start < part.stop and stop > part.start]
+
+    def tiles_in(self, chunk: int) -> list[int]:
+        """Indices of the tiles that reach a chunk."""
+        first, last = self.edges[chunk : chunk + 2]
+        return [i for i, at in enumerate(self.starts) if at < last and at + self.tile > first]
+
+    def span(self, chunk: int, scale: int) -> slice:
+        """A chunk in pixels of the output."""
+        return slice(self.edges[chunk] * scale, self.edges[chunk + 1] * scale)
+
+
+def sharpened(array: da.Array, request: Request, facts: Facts | None = None) -> da.Array:
+    """The sharpened cube `H W C` of a cube `h w c`, in a chunk for each tile of the plan; `facts`
+    that are known are not looked for."""
+    if request.workdir:
+        request = replace(request, token=uuid4().hex)
+    work = pieces.Work(request)
+    plan, scale = work.plan, work.card.scale
+    array = array.rechunk({2: -1})
+    if facts is None:
+        look = dask.delayed(Facts.scene, pure=True)
+        scene = look(facts_task(array, request.nodata), work.components)
+    else:
+        scene = dask.delayed(facts.scene(work.components))
+    rows = Side(plan.height, plan.size[0], plan.rows())
+    cols = Side(plan.width, plan.size[1], plan.cols())
+    source = array.rechunk((rows.sizes, cols.sizes, -1))
+    name = f"sharpened-{tokenize(array.name, request)}"
+    tile = f"tile-{name}"
+    tasks: dict = {}
+    for i, j in product(range(len(rows.starts)), range(len(cols.starts))):
+        corner = rows.starts[i], cols.starts[j]
+        down, across = (s.chunks_in(part) for s, part in zip((rows, cols), work.window(corner)))
+        blocks = [[(source.name, r, c, 0) for c in across] for r in down]
+        first = rows.edges[down[0]], cols.edges[across[0]]
+        tasks[tile, i, j] = (partial(_tile, request, corner, first), scene.key, blocks)
+        near = list(product(rows.tiles_in(i), cols.tiles_in(j)))
+        corners = [(rows.starts[m], cols.starts[n]) for m, n in near]
+        make = partial(_chunk, request, corners, rows.span(i, scale), cols.span(j, scale))
+        tasks[name, i, j, 0] = (make, scene.key, [(tile, m, n) for m, n in near])
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[source, scene])
+    sizes = (tuple(n * scale for n in side.sizes) for side in (rows, cols))
+    return da.Array(graph, name, (*sizes, (work.bands,)), meta=np.empty((0, 0, 0), np.float32))
+
+
+def facts_task(array: da.Array, nodata: float | None) -> Delayed:
+    """The task that gives the facts of a whole scene `h w c`."""
+    blocks = array.rechunk({2: -1}).to_delayed()[:, :, 0]
+    tops, lefts = (np.cumsum([0, *sizes]).tolist() for sizes in array.chunks[:2])
+    look = dask.delayed(_facts, pure=True)
+    found = [
+        look(block, nodata, (tops[i], lefts[j]), array.shape[:2])
+        for (i, j), block in np.ndenumerate(blocks)
+    ]
+    together = dask.delayed(joined, pure=True)
+    while len(found) > 1:
+        found = [together(found[at : at + TOGETHER]) for at in range(0, len(found), TOGETHER)]
+    return found[0]
+
+
+def _facts(
+    block: np.ndarray, nodata: float | None, corner: Corner, whole: tuple[int, int]
+) -> Facts:
+    return facts_of(block, nodata, corner=corner, whole=whole)
+
+
+def _tile(
+    request: Request,
+    corner: Corner,
+    first: Corner,
+    scene: Scene,
+    blocks: Sequence[Sequence[np.ndarray]],
+) -> np.ndarray:
+    """A tile's output, from the chunks of the source that its window lies in."""
+    work = pieces.work(request)
+    window = tuple(
+        slice(part.start - at, part.stop - at) for part, at in zip(work.window(corner), first)
+    )
+    return work.tile(corner, np.block([[[b] for b in row] for row in blocks])[window], scene)
+
+
+def _chunk(
+    request: Request,
+    corners: Sequence[Corner],
+    rows: slice,
+    cols: slice,
+    scene: Scene,
+    tiles: Sequence[np.ndarray],
+) -> np.ndarray:
+    return pieces.work(request).blend(zip(corners, tiles), rows, cols, scene)

@@ -1,0 +1,97 @@
+"""The network in the package, `anyband`, which is used if no workdir is given."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from hsisr_jax import mesh, weights
+from hsisr_jax.data.normalise import Normaliser
+from hsisr_jax.errors import UserError
+from hsisr_jax.inference.trained import Loaded, Trained
+from hsisr_jax.layers import sensor
+from hsisr_jax.models.anyband import SCALES, SCENE
+from hsisr_jax.models.spec import describe
+from hsisr_jax.ops import components
+
+NAME = "anyband"
+TILE, OVERLAP = 96, 16  # low-resolution pixels; the influence of pixels farther away is small
+MANY = 256 * 256
+MTFS = (0.05, 0.7)  # the range of MTFs that the network is given
+
+
+def load(
+    scale: int, degradation: str | Mapping[str, Any] = "bicubic", *, pixels: int = 0
+) -> Loaded:
+    """The packaged network for a scale and a sensor (a name, or a mapping of `name` and options
+    as for `degrade.create`). For a scene of many `pixels` it runs once instead of averaging over
+    flips: a quarter of the time for 0.02 dB."""
+    if isinstance(scale, bool) or scale not in SCALES:
+        raise UserError(f"there are no weights for scale {scale!r}: use {_words(SCALES)}")
+    options = told(degradation) | {"flips": pixels <= MANY} | weights.sizes()
+    spec = describe(NAME, options, scale=int(scale), bands=0)
+    identity = {"wavelengths": None, "normaliser": Normaliser().to_json()}
+    seen = _named(degradation)
+    card = Trained(spec, [identity], degradation=seen, tile=TILE, overlap=OVERLAP, dataset="aerial")
+    place = mesh.replicated(mesh.make())
+    return Loaded(card, lambda: (jax.device_put(weights.anyband(int(scale)), place), 0))
+
+
+def told(degradation: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A degradation as options of the network; an MTF for each band becomes their mean."""
+    options = _named(degradation)
+    name = options.pop("name", None)
+    known = {"mtf"} if name == "mtf" else set()
+    if name not in sensor.KNOWN or set(options) - known:
+        raise UserError(
+            f"degradation={degradation!r}: use {_words(sensor.KNOWN)}, the last with its value at "
+            'Nyquist: {"name": "mtf", "mtf": 0.3}'
+        )
+    if name != "mtf":
+        return {"degradation": name}
+    try:
+        mtf = float(np.mean(np.asarray(options.get("mtf", 0.3), float)))
+    except (TypeError, ValueError):
+        mtf = np.nan
+    if not 0 < mtf < 1:
+        raise UserError(f"degradation={degradation!r}: an MTF lies between 0 and 1")
+    return {"degradation": name, "mtf": mtf}
+
+
+def nearest(degradation: Mapping[str, Any], scale: int) -> dict[str, Any]:
+    """The nearest degradation that the network knows to that of a run, its name and options: the
+    MTF of a Gaussian or of a measured blur, else bicubic. Noise is estimated, not given."""
+    name = degradation["name"]
+    if name in sensor.KNOWN:
+        return {key: x for key, x in degradation.items() if key in ("name", "mtf")}
+    if name == "gaussian":
+        passed = np.exp(-0.5 * (np.pi * (degradation.get("sigma") or scale / 2) / scale) ** 2)
+    elif name == "psf":
+        taps = np.asarray(degradation["kernel"], float).sum(0)
+        passed = abs(taps @ np.exp(1j * np.pi * np.arange(len(taps)) / scale)) / taps.sum()
+    else:
+        return {"name": "bicubic"}
+    return {"name": "mtf", "mtf": float(np.clip(passed, *MTFS))}
+
+
+def with_scene(variables: Mapping, card: Trained, spectra: np.ndarray) -> dict:
+    """Adds the components of a whole scene's spectra (`n c`, in the network's range, NaN where
+    hidden) to the variables, so that its tiles share them; other networks are unchanged."""
+    if card.name != NAME:
+        return dict(variables)
+    basis = components.basis(spectra, card.spec.options["components"])
+    return {**variables, SCENE: basis._asdict()}
+
+
+def _named(degradation: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(degradation, str):
+        return {"name": degradation}
+    if not isinstance(degradation, Mapping):
+        raise UserError(f"degradation={degradation!r}: use a name, or a mapping with name")
+    return dict(degradation)
+
+
+def _words(values) -> str:
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}"

@@ -1,0 +1,178 @@
+"""A network for any sensor, which sharpens principal components of a scene instead of bands.
+
+The structures of aerial images (edges, roads, fields, shores) do not depend on the sensor. Spectra
+are transformed to components; a residual network that was trained on aerial photographs sharpens
+the few that carry detail; the detail is added through the components to the bicubic cube. Its
+cost does not grow with the number of bands, and one set of weights serves all of them. That an
+image network sharpens eigenimages is the idea of EigenSR (AAAI 2025, arXiv 2409.04050); the network
+is EDSR's (Lim et al., CVPRW 2017) with one channel and the sensor's blur as a further input.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from hsisr_jax import resize
+from hsisr_jax.layers import sensor
+from hsisr_jax.layers.conv import Conv, Dense
+from hsisr_jax.layers.upsample import pixel_shuffle
+from hsisr_jax.models.network import Network
+from hsisr_jax.ops.components import Basis, basis_of, empty
+
+SCALES = (2, 3, 4, 8)
+SCENE = "scene"  # the collection with a whole scene's basis, where the input is a part of it
+ROUNDS = 3  # of back-projection, before the network and after it
+RESIDUAL = 0.2  # scale of each block's output
+FAINT = 0.3  # a share of noise above which a component is not back-projected
+NOISE_FLOOR = 0.003  # a share of a component's deviation that counts as no noise
+
+
+class Trunk(nn.Module):
+    """Predicts the missing detail of component images on the finer grid."""
+
+    scale: int
+    features: int
+    blocks: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, facts: jax.Array, valid: jax.Array | float) -> jax.Array:
+        first = hidden = valid * Conv(self.features, name="head")(valid * x)  # n h w d
+        for i in range(self.blocks):
+            told = Dense(self.features, name=f"facts_{i}")(facts)[:, None, None]  # n 1 1 d
+            y = valid * nn.relu(Conv(self.features, name=f"block_{i}_0")(hidden) + told)
+            y = Conv(self.features, name=f"block_{i}_1")(y)
+            hidden = hidden + valid * RESIDUAL * y
+        hidden = valid * Conv(self.features, name="merge")(hidden) + first
+        zeros = nn.initializers.zeros
+        name = f"tail_x{self.scale}"
+        last = Conv(self.scale**2, kernel_init=zeros, bias_init=zeros, name=name)
+        return pixel_shuffle(last(hidden), self.scale)  # n H W 1
+
+
+class AnyBand(nn.Module):
+    """`sr = bicubic cube + predicted detail of its components`, for any number of bands.
+
+    The first `sharpened` components go through the network; all `components` that exceed the noise
+    are back-projected. The rest of the spectrum stays bicubic.
+
+    `degradation` is the blur of the sensor: `bicubic`, `area`, or `mtf` with the value `mtf` at the
+    low resolution's Nyquist frequency. The components are those of the input, or those of the
+    variable collection `scene` (`mean`, `vectors`, `deviations`, `noise` of `ops.components`),
+    which the tiles of a scene share; with `one_basis` they are always the collection's. If the
+    batch has `valid` (`b h w 1`), pixels at 0 are treated as outside of the image. With `flips`
+    the output, except in training, is the mean over the four flips of the input; with `noise` the
+    estimated noise of each component is an input of the network.
+
+    If the batch has `sensor` and `noise` (`b`, as `data/component_images.py` makes them), the input
+    is already a component image, and the network is given that sensor of `layers.sensor.FAMILY`
+    and that standard deviation of noise.
+    """
+
+    scale: int = 2
+    features: int = 64
+    blocks: int = 8
+    components: int = 32
+    sharpened: int = 5
+    degradation: str = "bicubic"
+    mtf: float = 0.3
+    flips: bool = True
+    noise: bool = True
+    one_basis: bool = False
+
+    @nn.compact
+    def __call__(self, batch: dict, *, train: bool = False) -> dict:
+        lr = batch["lr"].astype(jnp.float32)
+        basis = self.basis(lr, batch.get("noise"))
+        down, up = self.matrices(*lr.shape[1:3], batch.get("sensor"))
+        both = [d @ u for d, u in zip(down, up)]  # what upsampling and the sensor do together
+
+        def lacking(x: jax.Array) -> jax.Array:
+            return x - sensor.apply(both[0], x, both[1])
+
+        # Rounds of back-projection are linear: those before and after the network are one sum at
+        # low resolution, from which the part that the detail explains is subtracted.
+        images = jax.vmap(Basis.images)(basis, lr)  # b h w k
+        missing, rest = jnp.zeros_like(images), images
+        for _ in range(2 * ROUNDS):
+            rest = lacking(rest)
+            missing = missing + rest
+        n = min(self.sharpened, images.shape[-1])
+        seen = images[..., :n].astype(batch["lr"].dtype)
+        facts = self.facts(basis, n, batch.get("sensor"))
+        detail = self.detail(seen, facts, batch.get("valid"), self.flips and not train)
+        detail = detail.astype(jnp.float32)  # b H W n
+        seen = sensor.apply(down[0], detail, down[1])  # b h w n
+        for _ in range(ROUNDS):
+            missing = missing.at[..., :n].add(-seen)
+            seen = lacking(seen)
+        above = jnp.clip(1 - (basis.noise / FAINT) ** 2, 0, 1)  # b k
+        missing = above[:, None, None] * missing
+        sharper = sensor.apply(up[0], missing, up[1]).at[..., :n].add(detail)
+        return {
+            "sr": (batch["lms"] + jax.vmap(Basis.spectra)(basis, sharper)).astype(batch["lr"].dtype)
+        }
+
+    def basis(self, lr: jax.Array, noise: jax.Array | None) -> Basis:
+        """The basis of each sample: the scene's, the input's, or trivial for component images."""
+        if noise is not None:
+            ones = jnp.ones((len(lr), lr.shape[-1]), jnp.float32)
+            noise = ones * noise.astype(jnp.float32)[:, None]
+            return Basis(0 * ones, ones[:, :, None] * jnp.eye(lr.shape[-1])[None], ones, noise)
+        if self.one_basis:
+            for name, values in empty(lr.shape[-1], self.components)._asdict().items():
+                self.variable(SCENE, name, jnp.asarray, values)
+        if not self.has_variable(SCENE, "vectors"):
+            return jax.vmap(lambda x: basis_of(x, self.components))(lr)
+        found = Basis(*(self.get_variable(SCENE, name) for name in Basis._fields))
+        return jax.tree.map(lambda x: jnp.repeat(x[None].astype(jnp.float32), len(lr), 0), found)
+
+    def matrices(self, h: int, w: int, number: jax.Array | None) -> tuple[list, list]:
+        """The matrices of the sensor and of bicubic upsampling, along rows and columns."""
+        up = [resize.weights(n, self.scale) for n in (h, w)]
+        if number is not None:
+            return [sensor.of_family(n, self.scale, number) for n in (h, w)], up
+        return [sensor.matrix(n, self.scale, self.degradation, self.mtf) for n in (h, w)], up
+
+    def detail(
+        self, images: jax.Array, facts: jax.Array, valid: jax.Array | None, flips: bool
+    ) -> jax.Array:
+        """The missing detail `b H W k` of component images `b h w k`."""
+        b, k = images.shape[0], images.shape[-1]
+        axes = [(), (1,), (2,), (1, 2)] if flips else [()]
+        one = images.transpose(0, 3, 1, 2).reshape(b * k, *images.shape[1:3], 1)
+        stacked = jnp.concatenate([jnp.flip(one, a) for a in axes])
+        facts = jnp.tile(facts.astype(images.dtype), (len(axes), 1))  # n facts
+        trunk = Trunk(self.scale, self.features, self.blocks, name="trunk")
+        mask: jax.Array | float = 1.0
+        if valid is not None:
+            mask = jnp.repeat(valid.astype(images.dtype), k, 0)
+            mask = jnp.concatenate([jnp.flip(mask, a) for a in axes])
+        made = jnp.split(trunk(stacked, facts, mask), len(axes))
+        mean = sum(jnp.flip(x, a) for x, a in zip(made, axes)) / len(axes)
+        return mean.reshape(b, k, *mean.shape[1:3]).transpose(0, 2, 3, 1)  # b H W k
+
+    def facts(self, basis: Basis, count: int, number: jax.Array | None) -> jax.Array:
+        """Further inputs of the network for each component, `bk 9`: the sensor's MTF, the noise,
+        the scale."""
+        noise = basis.noise[:, :count].reshape(-1, 1)
+        noise = noise if self.noise else jnp.zeros_like(noise)
+        if number is None:
+            passed = sensor.transfer(self.scale, self.degradation, self.mtf)
+            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (len(noise), 4))
+        else:
+            same = jnp.repeat(sensor.transfer_of_family(self.scale, number), count, 0)
+        noise = jnp.log10(jnp.minimum(noise, 0.5) + NOISE_FLOOR) + 2.5
+        scales = jnp.asarray([float(self.scale == s) for s in SCALES], jnp.float32)
+        return jnp.concatenate([same, noise, jnp.tile(scales[None], (len(noise), 1))], 1)
+
+
+NETWORK = Network(
+    "anyband",
+    AnyBand,
+    whole="",
+    last_layer=lambda module: f"trunk/tail_x{module.scale}",
+    starts_at_bicubic=True,
+    any_bands=True,
+    scales=SCALES,
+    tiny={"features": 8, "blocks": 1, "components": 4, "sharpened": 3},
+)

@@ -1,0 +1,117 @@
+"""Convolution for CPUs, whose gradients are themselves plain convolutions.
+
+XLA's CPU backend hands a convolution to its fast library only when the dimension numbers are the
+plain NHWC/HWIO/NHWC ones, and inside a loop it never rewrites the others into that form: the
+gradients of autodiff are then about 100 times slower. Here both gradients are written as
+plain convolutions of explicitly transposed arrays. Wide 3x3 layers and their gradients use
+Winograd's algorithm, on a few images at a time, which stay in cache.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from hsisr_jax.ops import xla
+from hsisr_jax.ops.cpu import winograd
+from hsisr_jax.ops.derivatives import with_gradient
+from hsisr_jax.ops.xla import Pads
+
+CACHED = 2048  # pixels at a time
+WINOGRAD = 64  # channels on both sides, from which on the products outweigh the transforms
+
+
+@cache
+def convolver(stride: int, padding: Pads) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The convolution `(x, kernel) -> y` with both gradients as plain convolutions."""
+
+    def forward(x, kernel):
+        return _correlate(x, kernel, stride, padding), (x, kernel)
+
+    def backward(residuals, dy):
+        x, kernel = residuals
+        dy = _dilate(dy, stride)  # b (h'-1)*stride+1 (w'-1)*stride+1 o
+        of_input = _input_gradient(dy, kernel, x.shape, padding)
+        return of_input, _weight_gradient(x, dy, kernel, padding)
+
+    @with_gradient(forward, backward, point=lambda residuals: residuals)
+    def convolve_cpu(x, kernel):
+        return _correlate(x, kernel, stride, padding)
+
+    return convolve_cpu
+
+
+def _correlate(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
+    if stride > 1 or not _wide(kernel) or min(min(pads) for pads in padding) < 0:
+        return xla.convolve(x, kernel, stride, padding)
+    (parts,) = _cached_parts(x)
+    if len(parts) == 1:
+        return winograd.convolution(x, kernel, padding)
+    y = lax.map(lambda part: winograd.convolution(part, kernel, padding), parts)
+    return y.reshape(-1, *y.shape[2:])
+
+
+def _wide(kernel: jax.Array) -> bool:
+    """Whether Winograd's form is made for a layer, and saves something."""
+    return kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= WINOGRAD
+
+
+def _dilate(dy: jax.Array, stride: int) -> jax.Array:
+    """Zeros between the outputs of a strided convolution make it the gradient of a dense one."""
+    if stride == 1:
+        return dy
+    b, h, w, o = dy.shape
+    dy = dy[:, :, None, :, None]
+    dy = jnp.pad(dy, ((0, 0), (0, 0), (0, stride - 1), (0, 0), (0, stride - 1), (0, 0)))
+    dy = dy.reshape(b, h * stride, w * stride, o)
+    return dy[:, : (h - 1) * stride + 1, : (w - 1) * stride + 1]
+
+
+def _input_gradient(dy: jax.Array, kernel: jax.Array, shape, padding: Pads) -> jax.Array:
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)  # kh kw o i
+    pads = []
+    for axis in (0, 1):
+        low = kernel.shape[axis] - 1 - padding[axis][0]
+        high = shape[axis + 1] - (dy.shape[axis + 1] + low - kernel.shape[axis] + 1)
+        pads.append((low, high))  # negative padding crops
+    return _correlate(dy, flipped, 1, tuple(pads))
+
+
+def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pads) -> jax.Array:
+    if _wide(kernel) and dy.shape[1:3] == _dense(x, padding):
+        return in_chunks(partial(winograd.weight_gradient, padding=padding), x, dy, kernel)
+    pads = tuple(
+        (low, kernel.shape[axis] - 1 + dy.shape[axis + 1] - x.shape[axis + 1] - low)
+        for axis, (low, _) in enumerate(padding)
+    )
+
+    def of_images(x, dy):  # batch and channels change places
+        grad = xla.convolve(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), 1, pads)
+        return grad.transpose(1, 2, 0, 3)  # kh kw i o
+
+    return in_chunks(of_images, x, dy, kernel)
+
+
+def _dense(x: jax.Array, padding: Pads) -> tuple[int, ...]:
+    """Height and width of the output of a 3x3 convolution of stride 1."""
+    return tuple(n + sum(pads) - 2 for n, pads in zip(x.shape[1:3], padding))
+
+
+def in_chunks(gradient: Callable, x: jax.Array, dy: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The sum over a few images at a time."""
+    parts = _cached_parts(x, dy)
+    if len(parts[0]) == 1:
+        return gradient(x, dy)
+    start = jnp.zeros(kernel.shape, kernel.dtype)
+    return lax.scan(lambda total, pair: (total + gradient(*pair), None), start, parts)[0]
+
+
+def _cached_parts(x: jax.Array, *others: jax.Array) -> tuple[jax.Array, ...]:
+    """`b ...` -> `n s ...` each: as many images as divide the batch and have no more than `CACHED`
+    pixels."""
+    batch, height, width = x.shape[:3]
+    most = max(CACHED // (height * width), 1)
+    size = max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
+    return tuple(a.reshape(-1, size, *a.shape[1:]) for a in (x, *others))

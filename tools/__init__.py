@@ -1,0 +1,1 @@
+"""Fuzzing, chaos tests, long runs, and programs compiled for other machines."""

@@ -1,0 +1,118 @@
+"""Kills a command before each of its renames and deletions, one after the other.
+
+    python -m tools.crash --of prediction
+    python -m tools.crash --of training --first 10 --last 20
+
+Where tools/chaos.py and tools/chaos_outputs.py kill at random moments, this one goes through the
+moments at which what lies on the disk changes: the command runs in a process that ends itself with
+SIGKILL before the first such operation in its folder, a fresh one before the second, and so on.
+Each time the command is then given again, and must make what an undisturbed one makes, bit for bit.
+The processes are copies of one that has imported the package, which saves their start.
+"""
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools import chaos_outputs
+
+OPERATIONS = ("replace", "rename", "unlink", "remove", "rmdir", "mkdir")
+PRELOADED = ["hsisr_jax.cli", "hsisr_jax.modes", "hsisr_jax.predict", "hsisr_jax.train"]
+
+
+@dataclass
+class Record:
+    """Where the command was killed, and what went wrong."""
+
+    points: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def kill_before(number: int, place: Path) -> None:
+    """From now on this process ends before its operation of this number on files in a folder."""
+    counter = itertools.count(1)
+
+    def counted(name: str, operation: Callable) -> Callable:
+        def call(*paths, **options):
+            at = [os.fspath(p) for p in paths[:2] if isinstance(p, str | os.PathLike)]
+            if any(path.startswith(str(place)) for path in at) and next(counter) == number:
+                names = " ".join(os.path.relpath(path, place) for path in at)
+                print(f"{name} {names}", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return operation(*paths, **options)
+
+        return call
+
+    for name in OPERATIONS:
+        setattr(os, name, counted(name, getattr(os, name)))
+
+
+def _child(argv: list[str], number: int, place: Path, log: Path) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    kill_before(number, place)
+    sys.argv = argv  # which the flags of a config are read from
+    from hsisr_jax import cli
+
+    cli.run(argv)
+
+
+def run(command: list[str], number: int, place: Path, log: Path) -> tuple[int, str]:
+    """The exit code and the words of a command, killed before an operation (0: before none)."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    child = context.Process(target=_child, args=(command[1:], number, place, log))
+    child.start()
+    child.join()
+    return child.exitcode or 0, log.read_text()
+
+
+def campaign(job: chaos_outputs.Job, folder: Path, first: int = 1, last: int = 1000) -> Record:
+    """Kills before every operation from one number to another, or to the last that there is."""
+    record, log = Record(), folder / "log"
+    expected, _ = chaos_outputs.undisturbed(job, folder / "undisturbed")
+    for number in range(first, last + 1):
+        place = (folder / f"point{number}").resolve()
+        place.mkdir()
+        code, text = run(job.command(place), number, place, log)
+        if code == 0:
+            break
+        point = f"{number}: {(text.splitlines() or [''])[-1]}"
+        record.points.append(point)
+        if code != -signal.SIGKILL:
+            record.wrong.append(f"{point}: exit code {code}")
+            break
+        code, text = run(job.command(place), 0, place, log)
+        if code or "Traceback" in text:
+            record.wrong.append(f"{point}: the next start ends with {code}: {text[-500:]}")
+        elif job.result(place) != expected:
+            record.wrong.append(f"{point}: the next start makes something else")
+        print(f"killed before {point}; {len(record.wrong)} faults", flush=True)
+    return record
+
+
+def main() -> int:
+    """Parses, does it, says what was done and what went wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--of", choices=chaos_outputs.JOBS, default="prediction")
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--last", type=int, default=1000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        job = chaos_outputs.JOBS[given.of](Path(folder))
+        record = campaign(job, Path(folder), given.first, given.last)
+    print(f"{given.of}: killed before {len(record.points)} operations")
+    print("\n".join(record.wrong) or "every result was that of an undisturbed command")
+    return 1 if record.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
