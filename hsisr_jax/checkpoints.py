@@ -233,7 +233,7 @@ def _tells_more(record: logging.LogRecord) -> bool:
     """Whether Orbax logs more than a `UserError` says: of a full disk each of its threads shows a
     traceback or two, and another if the interpreter ends meanwhile."""
     error = record.exc_info[1] if record.exc_info else None
-    ended = isinstance(error, RuntimeError) and "after shutdown" in str(error)
+    ended = isinstance(error, RuntimeError) and "cannot schedule new futures" in str(error)
     return error is None or not ended and disk_number(error) is None
 
 
