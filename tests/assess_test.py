@@ -152,7 +152,7 @@ def test_the_command_with_a_workdir_and_the_sensors_mtf(tmp_path, rcam):
 def test_the_packaged_network_gains_and_agrees(tmp_path, monkeypatch):
     """No workdir: the command, JSON and CSV in the folder where it is called."""
     monkeypatch.chdir(tmp_path)
-    fine = np.kron(np.random.default_rng(0).random((10, 10, 3)), np.ones((6, 6, 1)))
+    fine = np.kron(np.random.default_rng(0).random((6, 6, 3)), np.ones((6, 6, 1)))
     formats.write_scene("blocks.npy", fine.astype(np.float32))
     code, out, err = hsisr("--mode=eval", "--input=blocks.npy", "--scale=2", "--tile=16")
     assert code == 0, err
