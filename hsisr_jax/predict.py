@@ -118,11 +118,12 @@ class Job:
             scene.meta = replace(scene.meta, scale=options.input_scale)
         self.domain, self.bands = survey.choose_domain(card, scene, options.resample_bands)
         self.sample = survey.sample(scene)
+        differences = sensed.details(scene, self.sample)
         self.check_values()
         if tells:
             survey.tell(scene, self.say)
             survey.tell_of_bands(self.domain["wavelengths"], scene, self.bands, self.say)
-            sensed.tell(card, options.mtf, scene, self.sample, self.say)
+            sensed.tell(card, options.mtf, scene, self.sample, differences, self.say)
         self.normaliser = survey.normaliser(
             card, self.domain, scene, options.normalise, self.extremes, self.say
         )
@@ -132,8 +133,8 @@ class Job:
             self.say(f"{flagged} bands are flagged as bad: they are upsampled, and not sharpened")
         self.centre = survey.centre(scene.dtype, self.sample, self.bands)
         variables, self.step = network.weights()
-        spectra = self.normaliser.apply(survey.of_use(self.sample, scene.meta), np)
-        self.variables = packaged.with_scene(variables, card, spectra)
+        used = survey.of_use(self.sample, scene.meta)
+        self.variables = packaged.with_scene(variables, card, self.normaliser, used, differences)
         self.work = {
             "weights": identity.of_tree(self.variables),
             "scene": identity.of_files(scene.files) | dict(scene.stamps),

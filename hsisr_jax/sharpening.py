@@ -81,7 +81,9 @@ def _sharpened(
 def scene_basis(cube: np.ndarray, components: int = 32) -> Basis:
     """The principal components of a scene, from a sample of pixels, for `sharpen(basis=...)`."""
     facts = facts_of(cube)
-    return parts.basis(np.where(np.isfinite(facts.low), facts.sample(), 0), components)
+    found = (np.where(np.isfinite(facts.low), x, 0) for x in (facts.sample(), facts.details))
+    spectra, details = found
+    return parts.basis(spectra, components, details)
 
 
 def _moved(basis: Basis, offset: float, size: float) -> Basis:

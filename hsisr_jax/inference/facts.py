@@ -2,7 +2,8 @@
 
 `facts_of` computes those of one block, `joined` combines blocks, and `Facts.scene` derives the
 range of the values, the limits of each band and the components of the spectra. The result does not
-depend on how the scene was divided into blocks.
+depend on how the scene was divided into blocks, except that with few bands the noise is found in
+differences of pixels within one block.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.scene import hidden_values
-from hsisr_jax.ops import components
+from hsisr_jax.ops import components, noise
 from hsisr_jax.ops.components import Basis
 
 PIXELS = 40_000  # that a scene's components are found from
@@ -45,13 +46,14 @@ class Scene(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Of some pixels: extremes of each band `c` (infinite without values), and spectra `n c` with
-    their numbers in the scene, `n`."""
+    """Of some pixels: extremes of each band `c` (infinite without values), spectra `n c` with
+    their numbers in the scene, `n`, and `m c` differences of neighbouring pixels, for noise."""
 
     low: np.ndarray
     high: np.ndarray
     spectra: np.ndarray
     places: np.ndarray
+    details: np.ndarray
 
     def scene(self, count: int) -> Scene:
         """The facts of the whole scene, with `count` components; 0 for none."""
@@ -62,7 +64,8 @@ class Facts(NamedTuple):
         offset, size = (low + high) / 2, (high - low) / 2 or 1.0
         spectra = (self.sample() - offset) / size
         spectra = np.where(np.isfinite(self.low), spectra, 0)
-        basis = components.basis(spectra, count) if count else None
+        details = np.where(np.isfinite(self.low), self.details / size, 0)
+        basis = components.basis(spectra, count, details) if count else None
         return Scene(offset, size, self.low, self.high, basis)
 
     def sample(self) -> np.ndarray:
@@ -153,15 +156,28 @@ def facts_of(
     some = (~hidden | ~np.isfinite(low)).all(-1)
     if share < 1:
         some &= places * np.uint64(MIX) < np.uint64(share * 2**64)
-    return Facts(low, high, np.where(hidden[some], np.nan, cube[some]), places[some])
+    spectra = np.where(hidden[some], np.nan, cube[some])
+    return Facts(low, high, spectra, places[some], _details(cube, hidden, places, share))
+
+
+def _details(cube: np.ndarray, hidden: np.ndarray, places: np.ndarray, share: float) -> np.ndarray:
+    """A share of the differences within a block, where noise is found in them."""
+    bands = cube.shape[2]
+    if not noise.uses_differences(bands):
+        return np.empty((0, bands))
+    found = noise.differences(np.where(hidden, np.nan, cube.astype(np.float64)))
+    if share < 1:
+        return found[places[1:-1, 1:-1] * np.uint64(MIX) < np.uint64(share * 2**64)]
+    return found.reshape(-1, bands)
 
 
 def joined(parts: Sequence[Facts]) -> Facts:
     """The facts of several blocks as those of one."""
-    low, high, spectra, places = zip(*parts)
+    low, high, spectra, places, details = zip(*parts)
     return Facts(
         np.minimum.reduce(low),
         np.maximum.reduce(high),
         np.concatenate(spectra),
         np.concatenate(places),
+        np.concatenate(details),
     )

@@ -75,12 +75,20 @@ def nearest(degradation: Mapping[str, Any], scale: int) -> dict[str, Any]:
     return {"name": "mtf", "mtf": float(np.clip(passed, *MTFS))}
 
 
-def with_scene(variables: Mapping, card: Trained, spectra: np.ndarray) -> dict:
-    """Adds the components of a whole scene's spectra (`n c`, in the network's range, NaN where
-    hidden) to the variables, so that its tiles share them; other networks are unchanged."""
+def with_scene(
+    variables: Mapping,
+    card: Trained,
+    normaliser: Normaliser,
+    sample: np.ndarray,
+    differences: np.ndarray,
+) -> dict:
+    """Adds the components of a whole scene to the variables, so that its tiles share them; other
+    networks are unchanged. `sample` has some of its stored spectra, `n c` (NaN where hidden), and
+    `differences` those of neighbouring pixels, `m c`."""
     if card.name != NAME:
         return dict(variables)
-    basis = components.basis(spectra, card.spec.options["components"])
+    spectra, details = normaliser.apply(sample, np), normaliser.gain * differences
+    basis = components.basis(spectra, card.spec.options["components"], details)
     return {**variables, SCENE: basis._asdict()}
 
 

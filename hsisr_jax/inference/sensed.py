@@ -38,6 +38,19 @@ def mtf(scene: SceneReader, sample: np.ndarray | None = None) -> Estimate:
     return mtf_of(_strips(scene, good), sample[:, good])
 
 
+def details(scene: SceneReader, sample: np.ndarray) -> np.ndarray:
+    """`noise.differences` of a scene's stored values, `n c`, from some strips of it; 0 in bands
+    that are of no use. None at all (`0 c`) where noise is not found in them."""
+    if not noise.uses_differences(scene.bands):
+        return np.empty((0, scene.bands))
+    good = _good(scene, sample)
+    strips = (noise.differences(x.astype(np.float64)) for x in _strips(scene, good))
+    found = np.concatenate([x.reshape(-1, len(good)) for x in strips])
+    whole = np.zeros((len(found), scene.bands))
+    whole[:, good] = found
+    return whole
+
+
 def asked(text: str, scene: SceneReader, say: Callable[[str], None]) -> float:
     """What `--mtf` means for a scene; an estimate is told."""
     if text.lower() != AUTO:
@@ -59,11 +72,16 @@ def degradation(text: str, scene: SceneReader, say: Callable[[str], None]) -> An
 
 
 def tell(
-    card: Trained, text: str, scene: SceneReader, sample: np.ndarray, say: Callable[[str], None]
+    card: Trained,
+    text: str,
+    scene: SceneReader,
+    sample: np.ndarray,
+    differences: np.ndarray,
+    say: Callable[[str], None],
 ) -> None:
     """The noise of a scene; and that it was blurred otherwise than a network assumes, where
     `--mtf` (`text`) does not say how."""
-    tell_noise(scene, sample, say)
+    tell_noise(scene, sample, differences, say)
     assumed = None if text or card.msi_bands else _assumed(card)
     if assumed is None or min(scene.height, scene.width) < 2 * sharpness.BLOCK:
         return
@@ -104,16 +122,20 @@ def resolved(degradation: Any, cubes: Callable[[], list[np.ndarray]]) -> tuple[A
         else:
             options["mtf"] = sharpness.named(options["mtf"])
     if options.get("noise_snr") == AUTO:
-        ratios = noise.snr(_spectra(cubes()))
+        found = [noise.differences(cube.astype(np.float64)) for cube in cubes()]
+        ratios = noise.snr(_spectra(cubes()), _spectra(found))
         told.append(noise_line(ratios, None))
         options["noise_snr"] = None if ratios is None else np.round(ratios, 1).tolist()
     return options, told
 
 
-def tell_noise(scene: SceneReader, sample: np.ndarray, say: Callable[[str], None]) -> None:
-    """One line about the noise of a scene, from a sample of its stored values."""
+def tell_noise(
+    scene: SceneReader, sample: np.ndarray, differences: np.ndarray, say: Callable[[str], None]
+) -> None:
+    """One line about the noise of a scene, from a sample of its stored values and `details`."""
     good = _good(scene, sample)
-    ratios = noise.snr(sample[:, good] * scene.meta.scale + scene.meta.offset)
+    values = sample[:, good] * scene.meta.scale + scene.meta.offset
+    ratios = noise.snr(values, differences[:, good] * scene.meta.scale)
     if ratios is not None:
         centres = scene.meta.wavelengths
         say(noise_line(ratios, None if centres is None else np.asarray(centres)[good]))
@@ -122,7 +144,7 @@ def tell_noise(scene: SceneReader, sample: np.ndarray, say: Callable[[str], None
 def noise_line(ratios: np.ndarray | None, wavelengths: np.ndarray | None) -> str:
     """The ratios of all bands in a line."""
     if ratios is None:
-        return f"noise by band: not estimated, which takes {noise.ENOUGH} bands and more pixels"
+        return f"noise by band: not estimated, which takes {noise.FEW} bands and more pixels"
     worst = int(ratios.argmin())
     place = f"band {worst + 1}" if wavelengths is None else f"{wavelengths[worst]:.0f} nm"
     poor = int((ratios < POOR).sum())

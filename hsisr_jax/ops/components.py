@@ -36,10 +36,11 @@ def _along(values: jax.Array, x: jax.Array) -> jax.Array:
     return values.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-def basis(spectra: np.ndarray, count: int) -> Basis:
+def basis(spectra: np.ndarray, count: int, details: np.ndarray | None = None) -> Basis:
     """The first `count` components of `n c` spectra, worked out in float64; rows with NaN are left
     out. Bands or pixels that are fewer than `count` give components without any detail, and
-    constant bands have no part in any. Their noise is that of the bands, where it can be found."""
+    constant bands have no part in any. Their noise is that of the bands, where it can be found:
+    `noise.band_noise(spectra, details)`."""
     spectra = np.asarray(spectra, np.float64)
     spectra = spectra[np.isfinite(spectra).all(1)]
     if not len(spectra):
@@ -50,7 +51,7 @@ def basis(spectra: np.ndarray, count: int) -> Basis:
     centred = spectra[:, varied] - mean[varied]
     values, vectors = np.linalg.eigh(centred.T @ centred / len(spectra))
     found = Basis(*_first(np, mean[varied], values, vectors, count))
-    noise = band_noise(spectra[:, varied])
+    noise = band_noise(spectra[:, varied], None if details is None else details[:, varied])
     if noise is not None:
         share = np.sqrt(np.square(found.vectors * noise[:, None]).sum(0)) / found.deviations
         found = found._replace(noise=np.minimum(share, 1))

@@ -1,20 +1,45 @@
-"""The noise of each band of a scene, found in its spectra."""
+"""The noise of each band of a scene, found in its spectra or, of few bands, in its differences."""
 
 import numpy as np
 
 ENOUGH, PIXELS = 24, 2  # bands, and pixels a band, that an estimate takes
+EDGE = 4.0  # times the median difference in a band: beyond it lie edges and faulty pixels
+FEW = 6  # bands that are enough where differences of neighbouring pixels are given
 FACTORS = 15  # rounds that take the noise of other bands out of a band's
 
 
-def band_noise(spectra: np.ndarray) -> np.ndarray | None:
+def uses_differences(bands: int) -> bool:
+    """Whether the noise of so many bands is found in `differences`."""
+    return FEW <= bands < ENOUGH
+
+
+def differences(cube: np.ndarray) -> np.ndarray:
+    """Second differences along rows and columns, `h-2 w-2 c` of `h w c`; NaN where a pixel of the
+    nine is. White noise keeps its deviation, and most of the detail is gone."""
+    for axis in (0, 1):
+        before, at, after = (
+            np.take(cube, np.arange(first, max(cube.shape[axis] - 2 + first, first)), axis)
+            for first in range(3)
+        )
+        cube = (2 * at - before - after) / 6**0.5
+    return cube
+
+
+def band_noise(spectra: np.ndarray, details: np.ndarray | None = None) -> np.ndarray | None:
     """The deviation of the noise in each band of `n c` spectra: what the other bands do not explain
     of it by linear regression (as Bioucas-Dias and Nascimento's HySime begins), less what is due to
-    the noise of those (principal factors). Rows with NaN are left out; None where there are too few
-    spectra or bands."""
-    spectra = np.asarray(spectra, np.float64)
+    the noise of those (principal factors). Of few bands (`uses_differences`) it is found in
+    `details`, `n c` differences. Rows with NaN are left out; None where there are too few rows or
+    bands."""
+    few = spectra.shape[1] < ENOUGH
+    if few and (details is None or not uses_differences(spectra.shape[1])):
+        return None
+    spectra = np.asarray(details if few else spectra, np.float64)
     spectra = spectra[np.isfinite(spectra).all(1)]
+    if few and len(spectra):
+        spectra = spectra[(np.abs(spectra) <= EDGE * np.median(np.abs(spectra), 0)).all(1)]
     count, bands = spectra.shape
-    if bands < ENOUGH or count < PIXELS * bands:
+    if count < PIXELS * bands:
         return None
     spread = spectra.std(0)
     known = spread > 1e-12 * max(np.abs(spectra).max(), 1e-30)
@@ -32,10 +57,11 @@ def band_noise(spectra: np.ndarray) -> np.ndarray | None:
     return found
 
 
-def snr(spectra: np.ndarray) -> np.ndarray | None:
+def snr(spectra: np.ndarray, details: np.ndarray | None = None) -> np.ndarray | None:
     """The signal-to-noise ratio of each band in dB, as `degrade.add_noise` has it: the mean square
-    of `n c` physical values over the variance of the noise. None where it cannot be estimated."""
-    noise = band_noise(spectra)
+    of `n c` physical values over the variance of the noise (see `band_noise`). None where it cannot
+    be estimated."""
+    noise = band_noise(spectra, details)
     if noise is None:
         return None
     power = np.nanmean(np.square(spectra.astype(np.float64)), 0)

@@ -101,7 +101,7 @@ def test_names_and_auto_in_python(blurred):
     assert 0.13 < found["mtf"] < 0.3 and "estimated" in told[0]
     assert sensed.resolved({"name": "mtf", "mtf": "enmap"}, list)[0]["mtf"] == 0.2
     assert sensed.resolved("bicubic", list) == ("bicubic", [])
-    few = [blurred[..., :8]]
+    few = [blurred[..., :4]]
     found, told = sensed.resolved({"name": "area", "noise_snr": "auto"}, lambda: few)
     assert found["noise_snr"] is None and "not estimated" in told[0]
     degrade.create("mtf", scale=2, mtf="prisma")

@@ -18,6 +18,21 @@ def test_the_noise_of_each_band_is_found():
     assert (found[:2] < 1.5 * true[:2]).all()  # the cleanest beside much noisier ones
     assert noise.band_noise(noisy[:70]) is None
     assert noise.band_noise(noisy[:, :8]) is None
-    assert noise.snr(noisy[:70]) is None
+    assert noise.snr(noisy[:70]) is None and noise.band_noise(noisy[:, :8], noisy[:9, :8]) is None
     ratios = noise.snr(noisy[:, 10:])
     assert abs(ratios[-1] - 10 * np.log10(np.square(noisy[4:, -1]).mean() / 0.04)) < 0.5
+
+
+def test_the_noise_of_few_bands_is_found_in_differences():
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:50, :60] / 9
+    ground = np.stack([np.sin(rows), np.cos(columns), np.sin(rows + columns)], -1)
+    true = np.linspace(0.02, 0.1, 8)
+    cube = ground @ rng.random((3, 8)) + true * rng.standard_normal((50, 60, 8))
+    cube[20, 30] = np.nan
+    details = noise.differences(cube)
+    assert details.shape == (48, 58, 8) and np.isnan(details).all(-1).sum() == 9
+    found = noise.band_noise(cube.reshape(-1, 8), details.reshape(-1, 8))
+    np.testing.assert_allclose(found, true, rtol=0.15)
+    assert noise.band_noise(cube[..., :5].reshape(-1, 5), details[..., :5].reshape(-1, 5)) is None
+    assert noise.differences(cube[:2]).shape == (0, 58, 8)
