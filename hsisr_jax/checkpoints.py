@@ -72,7 +72,7 @@ class Checkpoints:
         self.metric = metric
         self.sign = 1 if higher_is_better else -1
         self.keep = keep
-        logging.getLogger("absl").addFilter(_tells_more)
+        logging.getLogger("absl").addFilter(DISK_ERRORS)
         self._damaged: set[int] = set()  # that may not be moved: the folder is someone else's
         if read_only:
             self._damaged = {int(path.name) for path, _ in self._faults()}
@@ -123,6 +123,7 @@ class Checkpoints:
             self._unlisted = []
             if (number := disk_number(error)) is None:
                 raise
+            DISK_ERRORS.told = True
             raise UserError(
                 f"cannot read the checkpoints in {self.folder}: {os.strerror(number)}"
                 if self.read_only
@@ -229,12 +230,19 @@ class Checkpoints:
         return [(path, fault) for path, fault in found if fault]
 
 
-def _tells_more(record: logging.LogRecord) -> bool:
-    """Whether Orbax logs more than a `UserError` says: of a full disk each of its threads shows a
-    traceback or two, and another if the interpreter ends meanwhile."""
-    error = record.exc_info[1] if record.exc_info else None
-    ended = isinstance(error, RuntimeError) and "cannot schedule new futures" in str(error)
-    return error is None or not ended and disk_number(error) is None
+class _DiskErrors(logging.Filter):
+    """Keeps out of the log what a `UserError` says in a line: each of Orbax's threads shows a
+    traceback or two of a full disk, and others where the interpreter ends before they do."""
+
+    told = False  # a `UserError` was raised
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        ended = self.told and isinstance(error, RuntimeError)
+        return error is None or not ended and disk_number(error) is None
+
+
+DISK_ERRORS = _DiskErrors()
 
 
 class _Kept:
