@@ -299,7 +299,8 @@ def optimise(path: Path, compress: str, dtype: np.dtype) -> None:
         with _settings():
             copy(path, beside, driver="GTiff", COPY_SRC_OVERVIEWS="YES", TILED="YES",
                  BLOCKXSIZE=BLOCK, BLOCKYSIZE=BLOCK, COMPRESS=compress.upper(),
-                 PREDICTOR=predictor, INTERLEAVE="BAND", BIGTIFF="IF_SAFER")  # fmt: skip
+                 PREDICTOR=predictor, INTERLEAVE="BAND", BIGTIFF="IF_SAFER",
+                 NUM_THREADS="ALL_CPUS")  # fmt: skip
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
