@@ -163,7 +163,7 @@ def campaign(
             record.wrong.append(f"run {number} differs in {different[:3]}")
         elif not _same_scores(workdir, clean):
             record.wrong.append(f"run {number} has other scores")
-        print(f"run {number}: {record.kills.total()} kills, {len(record.wrong)} faults", flush=True)
+        print(f"run {number}: {record.kills.total()} kills, faults: {record.wrong}", flush=True)
     return record
 
 
