@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,8 @@ class Copy(Command):
 
     def send_signal(self, number: int) -> None:
         if self.child.exitcode is None and self.child.pid:
-            os.kill(self.child.pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.child.pid, number)
 
 
 def _run(argv: list[str], log: Path, before: Callable[[], None] | None) -> None:
