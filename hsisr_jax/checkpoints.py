@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from hsisr_jax import cluster
-from hsisr_jax.errors import UserError, disk_number
+from hsisr_jax.errors import UserError, disk_number, stop_in
 from hsisr_jax.files import write_text
 
 FOLDER = "checkpoints"
@@ -121,6 +121,8 @@ class Checkpoints:
             raise
         except Exception as error:
             self._unlisted = []
+            if stop := stop_in(error):
+                raise stop from None
             if (number := disk_number(error)) is None:
                 raise
             DISK_ERRORS.told = True
@@ -189,6 +191,8 @@ class Checkpoints:
         try:
             return self._checkpointer.load_checkpointables(step, dict(targets))
         except (ValueError, KeyError) as error:
+            if stop := stop_in(error):  # a signal while it was read
+                raise stop from None
             raise UserError(
                 f"checkpoint {step} in {self.folder} does not fit this network: "
                 f"{_first_line(error)}; use the config that it was trained with"

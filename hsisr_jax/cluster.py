@@ -4,6 +4,7 @@ JAX's runtime connects them (`jax.distributed`). The loss of a process is detect
 `HEARTBEAT` seconds; on CPUs the next collective operation fails at once.
 """
 
+import importlib.util
 import os
 import re
 import sys
@@ -63,10 +64,18 @@ def announced() -> bool:
         or "OMPI_MCA_orte_hnp_uri" in os.environ
         and _number("OMPI_COMM_WORLD_SIZE") > 1
         or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+        and _on_tpu()
         or "JOB_COMPLETION_INDEX" in os.environ
         and "KUBERNETES_SERVICE_HOST" in os.environ
         and "JOBSET_NAME" in os.environ
     )
+
+
+def _on_tpu() -> bool:
+    """Whether JAX would use TPUs; does not start its backends. Their variables alone say nothing:
+    images made for TPUs are run on other machines too."""
+    chosen = (jax.config.jax_platforms or "tpu").split(",")
+    return "tpu" in chosen and importlib.util.find_spec("libtpu") is not None
 
 
 def _number(*names: str) -> int:

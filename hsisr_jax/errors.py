@@ -1,5 +1,6 @@
-"""`UserError` for mistakes of the user, and detection of disk errors in exceptions."""
+"""`UserError` for mistakes of the user; disk errors and stops in chains of exceptions."""
 
+import asyncio
 import errno
 import os
 
@@ -12,6 +13,16 @@ class UserError(Exception):
 
 class MissingFile(UserError):
     """A published file is not on this machine and cannot be fetched."""
+
+
+def stop_in(error: BaseException | None) -> BaseException | None:
+    """The stop of the process (Ctrl-C, a signal) that a library has reported as an error of its
+    own, if there is one in a chain of exceptions."""
+    while error is not None:
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def disk_number(error: BaseException | None) -> int | None:

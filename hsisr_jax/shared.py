@@ -6,12 +6,14 @@ done gives the file its name. The bytes are those of a single process. The outpu
 which several processes can write at once.
 """
 
+import glob
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from hsisr_jax import formats, locks
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.raw import partial
 from hsisr_jax.inference import finished, sensed
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.grid import Grid
@@ -47,29 +49,40 @@ class SharedJob(Job):
 
     def run(self, target: Path, parts: int = 1, after: After | None = None) -> None:
         """Makes the missing parts, then finishes the file, unless another process has."""
+        while not self._attempt(target, parts, after):
+            self.say(f"starting {target.name} anew: a process was killed while it finished it")
+        data = formats.written_files(target)[0]
+        with locks.held(_beside(data, "turn"), "", wait=True, remove=True):
+            _remove_locks(data)
+
+    def _attempt(self, target: Path, parts: int, after: After | None) -> bool:
+        """Whether the file is finished; not if another process was killed while it did that."""
         data = formats.written_files(target)[0]
         turn, users = _beside(data, "turn"), _beside(data)
         with ExitStack() as stack:
-            with locks.held(turn, "", wait=True):
+            with locks.held(turn, "", wait=True, remove=True):
                 if finished.made_from(target, self.work):
                     self.say(f"{target} is finished")
-                    return
+                    return True
                 sizes, grid = self.plan()
                 output = self._join(target, sizes, users, stack)
             self._make_parts(sizes, grid, output, parts)
-            with locks.held(turn, "", wait=True):
-                if not output.journal.path.exists():
+            with locks.held(turn, "", wait=True, remove=True):
+                output.journal.read()
+                if not output.journal.same:
                     output.writer.leave()
                     self.say(f"{target} was finished by another process")
-                    return
+                    return True
+                if not partial(data).exists():
+                    output.writer.leave()
+                    return False
                 if output.quicklook:
                     output.quicklook.read()
                 self.conclude(output, target)
                 if after:
                     after(self, target)
                 finished.tell(target, self.work)
-                for path in (turn, users):
-                    path.unlink(missing_ok=True)
+                return True
 
     def _join(self, target: Path, sizes: Sizes, users: Path, stack: ExitStack) -> outputs.Output:
         """Opens the output, begun by this process or by another one."""
@@ -111,6 +124,14 @@ class SharedJob(Job):
                     took = True
             if not took:
                 time.sleep(WAIT)
+
+
+def _remove_locks(data: Path) -> None:
+    """Removes lock files that nobody holds: killed processes leave those of their parts."""
+    parts = data.parent.glob(f"{glob.escape(data.name)}.part*.lock.partial")
+    for path in (*parts, _beside(data)):
+        with suppress(locks.Busy), locks.held(path, "", remove=True):
+            pass
 
 
 def _beside(data: Path, what: str = "") -> Path:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ from command import unmeasured
 
 from hsisr_jax.checkpoints import Checkpoints, reading, targets
 from hsisr_jax.errors import UserError
+from hsisr_jax.training.stopping import Interrupted, Signals
 
 PLACE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
@@ -127,6 +130,24 @@ def test_another_shape_is_a_clear_error(tmp_path):
     wanted = targets(other, jax.tree.map(lambda _: PLACE, other))
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="does not fit"):
         checkpoints.restore(1, wanted)
+
+
+@pytest.mark.parametrize("reworded", [ValueError, KeyError])
+def test_a_signal_while_a_checkpoint_is_read_is_a_stop(tmp_path, monkeypatch, reworded):
+    """Orbax reports it as an error of its own, which was told as a misfit of the network."""
+    fill(tmp_path, {1: 1.0})
+
+    def load(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except BaseException as error:
+            raise reworded(str(error)) from error
+
+    with Checkpoints(tmp_path, metric="PSNR", read_only=True) as checkpoints, Signals() as signals:
+        monkeypatch.setattr(type(checkpoints._checkpointer), "load_checkpointables", load)
+        with pytest.raises(Interrupted), signals.at_once(nothing_to_save=False):
+            checkpoints.restore(1, asked())
 
 
 def test_another_runs_folder_is_only_read(tmp_path):

@@ -1,5 +1,6 @@
 """Two real processes on one machine: one run, whatever happens to one of them."""
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tiny_config
+from command import hsisr
 
 from hsisr_jax import cluster
 from hsisr_jax.errors import UserError
@@ -190,8 +193,7 @@ def test_half_an_address_is_refused(given, match):
         ({"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_PROCID": "3", "SLURM_NTASKS": "16"}, True),
         ({"OMPI_MCA_orte_hnp_uri": "1.0;tcp://a:1", "OMPI_COMM_WORLD_SIZE": "4"}, True),
         ({"OMPI_MCA_orte_hnp_uri": "1.0;tcp://a:1", "OMPI_COMM_WORLD_SIZE": "1"}, False),
-        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
-        ({"TPU_WORKER_HOSTNAMES": "a"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, False),  # on a CPU
     ],
 )  # fmt: skip
 def test_launchers_are_recognised(monkeypatch, variables, expected):
@@ -201,6 +203,31 @@ def test_launchers_are_recognised(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cluster.announced() is expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "platforms", "library", "expected"),
+    [("a,b", "", True, True), ("a,b", "tpu,cpu", True, True), ("a", "", True, False),
+     ("a,b", "cpu", True, False), ("a,b", "", False, False)],
+)  # fmt: skip
+def test_a_slice_of_tpus_is_recognised(monkeypatch, hosts, platforms, library, expected):
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", hosts)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if library else None)
+    before = jax.config.jax_platforms
+    jax.config.update("jax_platforms", platforms)
+    try:
+        assert cluster.announced() is expected
+    finally:
+        jax.config.update("jax_platforms", before)
+
+
+def test_variables_of_tpus_on_a_cpu_stop_nothing(monkeypatch, tmp_path):
+    """They did: the process waited for others that nobody had started."""
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b")
+    config = Path(tiny_config.__file__)
+    code, _, said = hsisr("--mode=prepare", f"--config={config}", f"--config.data.dir={tmp_path}")
+    assert code == 0, said
+    assert next(tmp_path.rglob("*.array_record*"))
 
 
 @pytest.mark.parametrize(

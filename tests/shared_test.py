@@ -60,6 +60,7 @@ def test_two_processes_of_which_one_is_killed(bicubic, scene, tmp_path, ending):
     assert not list(tmp_path.glob("*.lock.partial"))
     code, _, said = hsisr(*command, f"--output={two}", "--parts=4")
     assert code == 0 and "is finished" in said
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.parametrize("ending", ["hdr", "zarr"])
@@ -98,3 +99,62 @@ def test_other_settings_wait_for_those_that_are_writing(bicubic, scene, tmp_path
     with locks.held(shared._beside(target), "", shared=True):  # and who writes it alone
         code, _, said = hsisr(*command[:-1], f"--output={target}")
     assert code == 2 and "another process is writing" in said
+
+
+def test_no_lock_file_is_left(bicubic, scene, tmp_path):
+    """Neither those of a process that was killed nor those of one that finds nothing to do."""
+    command = ["--mode=predict", f"--workdir={bicubic}", f"--input={scene}", *FLAGS, "--parts=2"]
+    for _ in range(2):
+        for name in ("turn", "part1", "part5"):
+            shared._beside(tmp_path / "a.img", name).touch()
+        code, _, said = hsisr(*command, f"--output={tmp_path / 'a.img'}")
+        assert code == 0, said
+        assert not list(tmp_path.glob("*.partial"))
+
+
+def test_locks_that_others_hold_stay(bicubic, scene, tmp_path):
+    command = ["--mode=predict", f"--workdir={bicubic}", f"--input={scene}", *FLAGS, "--parts=2"]
+    target = tmp_path / "a.img"
+    assert hsisr(*command, f"--output={target}")[0] == 0
+    with locks.output(target):  # a prediction without --parts
+        assert hsisr(*command, f"--output={target}")[0] == 0
+        with pytest.raises(locks.Busy), locks.output(target):
+            pass
+
+
+@pytest.mark.parametrize("ending", ["hdr", "zarr"])
+def test_a_process_is_killed_while_it_finishes_what_others_wait_for(
+    bicubic, scene, tmp_path, monkeypatch, ending
+):
+    whole, target = tmp_path / f"whole.{ending}", tmp_path / f"a.{ending}"
+    options = Options(tile=16, overlap=4)
+    predict.predict(bicubic, scene, whole, options)
+    data, make, ended = formats.written_files(target)[0], shared.SharedJob._make_parts, []
+
+    def killed(self, *rest):
+        make(self, *rest)
+        if not ended:  # the data have their name, the header and the journal do not
+            ended.append(os.replace(data.with_name(f"{data.name}.partial"), data))
+
+    monkeypatch.setattr(shared.SharedJob, "_make_parts", killed)
+    network = trained.load(bicubic)
+    shared.predict(lambda *_: network, str(scene), target, options, 3)
+    assert content(target) == content(whole)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_output_that_others_began_meanwhile_is_left_to_them(
+    bicubic, scene, tmp_path, monkeypatch
+):
+    target, make, begun = tmp_path / "a.img", shared.SharedJob._make_parts, []
+
+    def overtaken(self, *rest):
+        make(self, *rest)
+        for name in ("a.img.journal.partial", "a.img.partial"):  # of other settings
+            (tmp_path / name).write_text("{}\n")
+            begun.append(tmp_path / name)
+
+    monkeypatch.setattr(shared.SharedJob, "_make_parts", overtaken)
+    network = trained.load(bicubic)
+    shared.predict(lambda *_: network, str(scene), target, Options(tile=16, overlap=4), 3)
+    assert not target.exists() and all(path.read_text() == "{}\n" for path in begun)

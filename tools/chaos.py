@@ -10,6 +10,9 @@ appears half-written. The same command is then given again, until it ends by its
 parameters, the averages and the optimizer's state of the last checkpoint must equal those of the
 undisturbed run bit for bit, and no kill may cost more than the steps since the last checkpoint.
 
+With `--copied` the processes are copies of one that has imported the package: quicker, and all
+kills are later than that.
+
 `--rewritten` kills while a step that is there already gets its scores: a run that was stopped in
 its validation makes up for it at the next start, and is killed with SIGKILL around that moment.
 """
@@ -21,13 +24,14 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tools import copies
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "tests" / "helpers" / "tiny_config.py"
@@ -79,38 +83,44 @@ def steps_of(workdir: Path) -> list[int]:
     return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
 
 
-def disturb(arguments: list[str], workdir: Path, choose: random.Random, span: float, record):
+def disturb(
+    arguments: list[str],
+    workdir: Path,
+    choose: random.Random,
+    span: float,
+    record: Record,
+    copied: bool,
+) -> bool:
     """Starts the command and kills it; True if it ended before that."""
     before, way = steps_of(workdir), choose.choice(WAYS)
     in_write = way == signal.SIGKILL and choose.random() < 0.5
     wait = choose.uniform(0, span)
-    log = workdir.with_suffix(".log")
-    with log.open("w") as stream:
-        run = subprocess.Popen(arguments, stdout=stream, stderr=stream, cwd=ROOT)
-        began = time.monotonic()
-        while run.poll() is None and time.monotonic() - began < wait + (span if in_write else 0):
-            writing = any((workdir / "checkpoints").glob(UNFINISHED))
-            if in_write and time.monotonic() - began > wait and writing:
-                record.during_writes += 1
-                break
-            time.sleep(0.001 if in_write else 0.02)
-        if run.poll() is not None:
-            _check_end(run.returncode, log, record)
-            return True
-        run.send_signal(way)
-        asked = time.monotonic()
-        run.wait(timeout=600)
+    run = copies.start(arguments, workdir.with_suffix(".log"), copied=copied)
+    began = time.monotonic()
+    while run.poll() is None and time.monotonic() - began < wait + (span if in_write else 0):
+        writing = any((workdir / "checkpoints").glob(UNFINISHED))
+        if in_write and time.monotonic() - began > wait and writing:
+            record.during_writes += 1
+            break
+        time.sleep(0.001 if in_write else 0.02)
+    if (code := run.poll()) is not None:
+        if code:
+            record.wrong.append(f"exit code {code}: {run.said()[-500:]}")
+        return True
+    run.send_signal(way)
+    asked = time.monotonic()
+    code = run.wait(timeout=600)
     record.kills[way.name] += 1
-    record.phases[_phase(log.read_text())] += 1
-    record.codes[run.returncode] += 1
+    record.phases[_phase(run.said())] += 1
+    record.codes[code] += 1
     if way != signal.SIGKILL:
         record.slowest = max(record.slowest, time.monotonic() - asked)
         # a signal before Python listens, or after the end, has the system's own code
-        if run.returncode not in CODES[way] | {-int(way), 0}:
-            record.wrong.append(f"{way.name}: exit code {run.returncode}")
+        if code not in CODES[way] | {-int(way), 0}:
+            record.wrong.append(f"{way.name}: exit code {code}")
     if before and max(steps_of(workdir), default=0) < max(before):
         record.wrong.append(f"lost checkpoint {max(before)}")
-    return run.returncode == 0
+    return code == 0
 
 
 def _phase(text: str) -> str:
@@ -125,20 +135,16 @@ def _phase(text: str) -> str:
     return "start"
 
 
-def _check_end(code: int, log: Path, record: Record) -> None:
-    if code != 0:
-        record.wrong.append(f"exit code {code}: {log.read_text()[-500:]}")
-
-
-def campaign(folder: Path, *, kills: int, steps: int, seed: int, argument: str = "") -> Record:
+def campaign(
+    folder: Path, *, kills: int, steps: int, seed: int, argument: str = "", copied: bool = False
+) -> Record:
     """Runs until `kills` kills have been survived; one workdir after the other."""
     choose, record, data = random.Random(seed), Record(), folder / "data"
     clean = folder / "undisturbed"
     for again in range(2):  # the first one fills the caches
         began = time.monotonic()
         workdir = folder / "warm" if again == 0 else clean
-        subprocess.run(command(workdir, data, steps, argument), cwd=ROOT, check=True,
-                       capture_output=True)  # fmt: skip
+        _finish(command(workdir, data, steps, argument), workdir, copied)
     span = time.monotonic() - began
     expected = digest(clean, steps)
     number = 0
@@ -147,62 +153,70 @@ def campaign(folder: Path, *, kills: int, steps: int, seed: int, argument: str =
         arguments = command(workdir, data, steps, argument)
         for _ in range(max(2, kills // 4)):
             left = record.kills.total() < kills
-            if not left or disturb(arguments, workdir, choose, span, record):
+            if not left or disturb(arguments, workdir, choose, span, record, copied):
                 break
-        last = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
-        if last.returncode:
-            record.wrong.append(f"run {number} ends with {last.returncode}: {last.stderr[-500:]}")
+        code, said = copies.done(arguments, workdir.with_suffix(".log"), copied=copied)
+        if code:
+            record.wrong.append(f"run {number} ends with {code}: {said[-500:]}")
         elif (found := digest(workdir, steps)) != expected:
             different = [name for name in expected if found.get(name) != expected[name]]
             record.wrong.append(f"run {number} differs in {different[:3]}")
         elif not _same_scores(workdir, clean):
             record.wrong.append(f"run {number} has other scores")
-        print(f"run {number}: {record.kills.total()} kills, {len(record.wrong)} faults", flush=True)
+        print(f"run {number}: {record.kills.total()} kills, faults: {record.wrong}", flush=True)
     return record
 
 
-def rewritten(folder: Path, *, kills: int, steps: int, seed: int, argument: str = "") -> Record:
+def _finish(arguments: list[str], workdir: Path, copied: bool) -> None:
+    """Runs a command that must end well."""
+    code, said = copies.done(arguments, workdir.with_suffix(".log"), copied=copied)
+    if code:
+        raise SystemExit(f"the undisturbed run ends with {code}: {said[-500:]}")
+
+
+def rewritten(
+    folder: Path, *, kills: int, steps: int, seed: int, argument: str = "", copied: bool = False
+) -> Record:
     """Kills runs while a finished step gets the scores that it was saved without."""
     choose, record, data = random.Random(seed), Record(), folder / "data"
     clean, begun = folder / "undisturbed", folder / "unscored"
     arguments = command(clean, data, steps, argument)
-    subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
+    _finish(arguments, clean, copied)
     expected = digest(clean, steps)
-    step = _stopped_in_validation(begun, command(begun, data, steps, argument))
+    step = _stopped_in_validation(begun, command(begun, data, steps, argument), copied)
     before = digest(begun, step)
     for number in range(kills):
         workdir = folder / f"rewritten{number}"
         shutil.copytree(begun, workdir)
         arguments = command(workdir, data, steps, argument)
         scores = workdir / "checkpoints" / f"{step}.scores"
-        with workdir.with_suffix(".log").open("w") as stream:
-            run = subprocess.Popen(arguments, stdout=stream, stderr=stream, cwd=ROOT)
-            while run.poll() is None and not any(scores.parent.glob(f"{scores.name}*")):
-                time.sleep(0.0002)
-            time.sleep(choose.choice([0, choose.uniform(0, 0.12)]))
-            run.kill()
-            run.wait(timeout=600)
+        run = copies.start(arguments, workdir.with_suffix(".log"), copied=copied)
+        while run.poll() is None and not any(scores.parent.glob(f"{scores.name}*")):
+            time.sleep(0.0002)
+        time.sleep(choose.choice([0, choose.uniform(0, 0.12)]))
+        run.send_signal(signal.SIGKILL)
+        code = run.wait(timeout=600)
         record.kills[signal.SIGKILL.name] += 1
         record.phases["scored" if scores.exists() else "scores half-written"] += 1
-        record.codes[run.returncode] += 1
+        record.codes[code] += 1
         if not any(s >= step for s in steps_of(workdir)):
             record.wrong.append(f"lost checkpoint {step}")
         elif step in steps_of(workdir) and digest(workdir, step) != before:
             record.wrong.append(f"checkpoint {step} is another one")
-        last = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
-        if last.returncode or "damaged" in last.stderr:
-            record.wrong.append(f"run {number} ends with {last.returncode}: {last.stderr[-500:]}")
+        code, said = copies.done(arguments, workdir.with_suffix(".log"), copied=copied)
+        if code or "damaged" in said:
+            record.wrong.append(f"run {number} ends with {code}: {said[-500:]}")
         elif digest(workdir, steps) != expected or not _same_scores(workdir, clean):
             record.wrong.append(f"run {number} differs")
         shutil.rmtree(workdir)
     return record
 
 
-def _stopped_in_validation(workdir: Path, arguments: list[str]) -> int:
+def _stopped_in_validation(workdir: Path, arguments: list[str], copied: bool) -> int:
     """Makes a run whose last step has no scores yet; returns the step."""
     log = workdir / "metrics.jsonl"
     for _ in range(20):
-        run = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL)
+        run = copies.start(arguments, workdir.with_suffix(".log"), copied=copied)
         while run.poll() is None and '"step": 10,' not in (log.read_text() if log.exists() else ""):
             time.sleep(0.001)  # the row of a validated step: its validation follows
         run.send_signal(signal.SIGTERM)
@@ -239,6 +253,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--argument", default="", help="of the config: adversarial")
     parser.add_argument("--rewritten", action="store_true", help="kill while a step is scored")
+    parser.add_argument("--copied", action="store_true", help="kill copies, see tools/copies.py")
     options = vars(parser.parse_args())
     listen()
     do = rewritten if options.pop("rewritten") else campaign

@@ -12,19 +12,18 @@ The processes are copies of one that has imported the package, which saves their
 
 import argparse
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from tools import chaos_outputs
+from tools import chaos_outputs, copies
 
 OPERATIONS = ("replace", "rename", "unlink", "remove", "rmdir", "mkdir")
-PRELOADED = ["hsisr_jax.cli", "hsisr_jax.modes", "hsisr_jax.predict", "hsisr_jax.train"]
 
 
 @dataclass
@@ -54,25 +53,10 @@ def kill_before(number: int, place: Path) -> None:
         setattr(os, name, counted(name, getattr(os, name)))
 
 
-def _child(argv: list[str], number: int, place: Path, log: Path) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    kill_before(number, place)
-    sys.argv = argv  # which the flags of a config are read from
-    from hsisr_jax import cli
-
-    cli.run(argv)
-
-
 def run(command: list[str], number: int, place: Path, log: Path) -> tuple[int, str]:
     """The exit code and the words of a command, killed before an operation (0: before none)."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    child = context.Process(target=_child, args=(command[1:], number, place, log))
-    child.start()
-    child.join()
-    return child.exitcode or 0, log.read_text()
+    copy = copies.Copy(command, log, partial(kill_before, number, place))
+    return copy.wait(), copy.said()
 
 
 def campaign(job: chaos_outputs.Job, folder: Path, first: int = 1, last: int = 1000) -> Record:

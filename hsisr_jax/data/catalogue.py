@@ -10,8 +10,9 @@ import logging
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hsisr_jax.files import write_text
 from hsisr_jax.identity import WHOLE, changes, of_file, of_place
 
 SUMS = "sums.json"  # beside the stored files: their digests
+MINUTE = 60  # seconds
 PACKAGE = "hsisr_datasets"  # `datasets` alone is also the name of a Hugging Face package
 # A config is given by name, by the options of `scene` and `synthetic`, or as an object.
 Choice = str | Mapping[str, Any] | Any | None
@@ -181,6 +183,11 @@ def _sweep(target: epath.Path) -> None:
     """Removes what a killed or failed preparation left beside the dataset."""
     for left in target.parent.glob(f"*incomplete*{target.name}*"):
         left.rmtree(missing_ok=True)
+    # Beside all configs TFDS records the default one; preparations of others may be writing it.
+    for left in target.parent.parent.glob(".config/incomplete.*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().mtime > MINUTE:
+                left.unlink()
 
 
 def load(

@@ -170,8 +170,14 @@ def test_leftovers_of_a_killed_run_are_swept(tmp_path):
     left = done.data_path.parent / "incomplete.ABC123_1.0.0"
     left.mkdir(parents=True)
     (left / "half.array_record").write_text("half")
+    beside = left.parent.parent / ".config"
+    beside.mkdir()
+    for name in ("old", "new"):  # of a killed process, and of one that is writing
+        (beside / f"incomplete.{name}.metadata.json").write_text("{")
+    os.utime(beside / "incomplete.old.metadata.json", (1, 1))
     builder.prepare("synthetic", OPTIONS, data_dir=tmp_path)
     assert not left.exists()
+    assert [p.name for p in beside.glob("*old*")] == [] and len(list(beside.glob("*new*"))) == 1
 
 
 def test_a_dataset_of_an_older_definition_is_replaced_or_kept(tmp_path, monkeypatch):

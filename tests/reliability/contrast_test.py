@@ -45,7 +45,9 @@ def test_a_constant_scene_is_refused(tmp_path, value):
             prepared(tmp_path, np.full((40, 48, 3), value).astype(dtype))
 
 
-@pytest.mark.parametrize(("dtype", "base"), [("i4", 10**9), ("i8", 2**40), ("f8", 1e9)])
+@pytest.mark.parametrize(
+    ("dtype", "base"), [("i4", 2**24), ("i4", 10**9), ("i8", 2**40), ("f8", 1e9)]
+)
 def test_values_far_from_0_keep_their_differences(tmp_path, dtype, base):
     """Physical values are stored * scale + offset, and the offset takes the base away again."""
     workdir = workdirs.make(tmp_path / "run")
