@@ -136,6 +136,28 @@ def test_mistakes_in_the_options_of_a_scene(arguments, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("values", [np.nan, -3.0])
+def test_a_refused_preparation_leaves_no_folder(values, tmp_path):
+    np.save(tmp_path / "mine.npy", np.full((48, 48, 4), values, np.float32))
+    given = [SCENE, "--mode=prepare", f"--config.data.dir={tmp_path / 'prepared'}"]
+    fails(*given, f"--config.data.path={tmp_path / 'mine.npy'}", words="scene 'mine'")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npy"]
+
+
+def test_another_network_goes_without_the_options_of_the_configs_own(tmp_path):
+    """`scene` is a correction of `anyband` by an RCAM; a flag makes a run without network of it."""
+    given = [f"--config.data.path={cube(tmp_path, 'mine.npy')}", f"--workdir={tmp_path / 'run'}",
+             f"--config.data.dir={tmp_path / 'prepared'}", "--config.steps=2",
+             "--config.epochs=0", "--config.eval.baselines=()"]  # fmt: skip
+    code, _, err = hsisr(SCENE, "--config.model.name=bicubic", *given)
+    assert code == 0, err
+    assert "bicubic in place of rcam, and without its options" in err
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (stored["model"], stored["base"]["kind"]) == ({"name": "bicubic"}, "none")
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert scores["test"]["MPSNR"] == pytest.approx(scores["baselines"]["back_projected"]["MPSNR"], abs=1e-3)
+
+
 def test_an_image_that_cannot_be_scored_is_found_before_the_first_step(tmp_path, datasets):
     """The last part is 8 of 64 columns: too few for a score's window, or 2 for the network."""
     place = [f"--workdir={tmp_path / 'run'}", f"--config.data.dir={datasets}"]
