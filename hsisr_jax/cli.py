@@ -109,6 +109,9 @@ def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
     argv = _with_own_config(argv)
     given = arguments.parse(argv, FLAGS, USAGE)
+    if given and "runs" in FLAGS.config:
+        command = f"python -m hsisr_jax.leaderboard --config={given} --workdir=FOLDER"
+        raise UserError(f"{given} is the config of a leaderboard: {command}")
     _check_keys(argv, given)
     if FLAGS.mode not in MODES:
         return _fail(f"unknown --mode={FLAGS.mode}: use {', '.join(MODES)}")

@@ -45,6 +45,7 @@ def fails(*arguments, words=(), code=2) -> str:
         (["--config=configs/none.py"], "no config file configs/none.py"),
         (["--config", "configs/none.py"], "no config file configs/none.py"),
         (["--config=quickstrt"], "did you mean 'quickstart'"),
+        (["--config=leaderboard_jasper"], "python -m hsisr_jax.leaderboard --config=leaderb"),
         ([QUICK, "--mode=fly"], ["unknown --mode=fly", "train, eval, predict"]),
         ([QUICK, "more"], "unexpected argument 'more'"),
         ([QUICK, "--workdr=a"], "Did you mean: workdir"),
@@ -362,6 +363,8 @@ def test_a_file_where_the_workdir_should_be(tmp_path):
 
 def test_help_lists_modes_flags_and_a_config_s_keys():
     code, out, err = hsisr("--help")
+    assert "(default: 4)" in out and "(default: deflate)" in out and "(default: 0)" in out
+    assert "None" not in out and "''" not in out and "'0.0'" not in out
     assert (code, err) == (0, "")
     for word in (*(f"--mode={mode}" for mode in MODES if mode != "train"), "--workdir", "--tile:"):
         assert word in out
