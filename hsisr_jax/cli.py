@@ -189,10 +189,10 @@ def _leave_base(network: str) -> None:
     """Without the config's base for a network that corrects none."""
     from hsisr_jax import models
 
-    if network == "bicubic" or models.find(network).starts_at_bicubic:
-        if FLAGS.config.get("base", {}).get("kind", "none") != "none":
-            print(f"config.base: none, since {network} corrects no other", file=sys.stderr)
-            FLAGS.config.base.kind = "none"
+    alone = network == "bicubic" or models.find(network).starts_at_bicubic
+    if alone and FLAGS.config.get("base", {}).get("kind", "none") != "none":
+        print(f"config.base: none, since {network} corrects no other", file=sys.stderr)
+        FLAGS.config.base.kind = "none"
 
 
 def _unknown_key(name: str, part: str, section: object) -> str:

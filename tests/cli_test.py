@@ -156,7 +156,9 @@ def test_another_network_goes_without_the_options_of_the_configs_own(tmp_path):
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (stored["model"], stored["base"]["kind"]) == ({"name": "bicubic"}, "none")
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert scores["test"]["MPSNR"] == pytest.approx(scores["baselines"]["back_projected"]["MPSNR"], abs=1e-3)
+    assert scores["test"]["MPSNR"] == pytest.approx(
+        scores["baselines"]["back_projected"]["MPSNR"], abs=1e-3
+    )
 
 
 def test_an_image_that_cannot_be_scored_is_found_before_the_first_step(tmp_path, datasets):

@@ -302,8 +302,9 @@ def _columns(
         + "</tr>"
         for key in keys
     )
+    caption = f"<caption><span>{escape(title)}</span></caption>"
     return (
-        f'<div class="scroll"><table class="settings"><caption><span>{escape(title)}</span></caption>'
+        f'<div class="scroll"><table class="settings">{caption}'
         f'<thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 

@@ -62,7 +62,9 @@ def test_headline_says_better_and_worse():
     )
     assert '<span class="better">+3.00 against bicubic' in html
     assert '<span class="worse">+0.500 against bicubic' in html
-    assert '<span class="same">+0.00 against bicubic' in tables.figure("PSNR", 30, [("bicubic", 30)])
+    assert '<span class="same">+0.00 against bicubic' in tables.figure(
+        "PSNR", 30, [("bicubic", 30)]
+    )
 
 
 def test_angles_in_radians_keep_their_digits():
