@@ -78,7 +78,10 @@ def shipped_configs() -> Path:
 
 def _help(values: flags.FlagValues, usage: str, path: str | None) -> None:
     module = values.find_module_defining_flag("workdir")  # every command has it
-    print(usage, values.module_help(module).replace(f"{module}:", "flags:"), sep="\n")
+    text = values.module_help(module).replace(f"{module}:", "flags:")
+    text = re.sub(r"\n *\(default: '(None)?'\)", "", text)  # not given unless given
+    text = re.sub(r"\(default: '(.*?)(\.0)?'\)", r"(default: \1)", text)
+    print(usage, text, sep="\n")
     if path:
         print(f"{path}:", values["config"].parser.parse(path), sep="\n")
 

@@ -16,6 +16,7 @@ from hsisr_jax.errors import MissingFile, UserError
 OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
         "optimizer.discriminator", "data.options", "data.degradation",
         "data.augmentations")  # fmt: skip
+NAMED = ("model", "loss", "optimizer.schedule", "data.degradation")  # their options are of a name
 MODES = ("train", "eval", "predict", "prepare", "export")
 USAGE = """\
 usage: python main.py --config=FILE[:ARGUMENT] [--workdir=FOLDER] [--config.KEY=VALUE ...]
@@ -108,6 +109,9 @@ def main(argv: Sequence[str]) -> int:
     """Parses, checks what each mode needs, and calls it."""
     argv = _with_own_config(argv)
     given = arguments.parse(argv, FLAGS, USAGE)
+    if given and "runs" in FLAGS.config:
+        command = f"python -m hsisr_jax.leaderboard --config={given} --workdir=FOLDER"
+        raise UserError(f"{given} is the config of a leaderboard: {command}")
     _check_keys(argv, given)
     if FLAGS.mode not in MODES:
         return _fail(f"unknown --mode={FLAGS.mode}: use {', '.join(MODES)}")
@@ -157,7 +161,38 @@ def _check_keys(argv: Sequence[str], given: str | None) -> None:
                     raise UserError(_unknown_key(name, part, section))
                 break
             section, at = section[part], [*at, part]
+    _leave_out(as_written, {re.split("[= ]", word.lstrip("-"))[0] for word in argv})
     FLAGS.config.lock()
+
+
+def _leave_out(as_written: ConfigDict, given: set[str]) -> None:
+    """Where a flag names another network (loss, schedule, degradation) than the config, the
+    config's options of its own one go."""
+    for place in NAMED:
+        sections = as_written, FLAGS.config
+        for part in place.split("."):
+            sections = tuple(section.get(part, {}) for section in sections)
+        own, now = sections
+        if f"config.{place}.name" not in given or own.get("name") == now.get("name"):
+            continue
+        theirs = [key for key in own if key != "name" and f"config.{place}.{key}" not in given]
+        for key in theirs:
+            del now[key]
+        if theirs:
+            print(f"config.{place}: {now.name} in place of {own.name}, and without its options "
+                  f"{', '.join(theirs)}", file=sys.stderr)  # fmt: skip
+        if place == "model" and "config.base.kind" not in given:
+            _leave_base(now.name)
+
+
+def _leave_base(network: str) -> None:
+    """Without the config's base for a network that corrects none."""
+    from hsisr_jax import models
+
+    alone = network == "bicubic" or models.find(network).starts_at_bicubic
+    if alone and FLAGS.config.get("base", {}).get("kind", "none") != "none":
+        print(f"config.base: none, since {network} corrects no other", file=sys.stderr)
+        FLAGS.config.base.kind = "none"
 
 
 def _unknown_key(name: str, part: str, section: object) -> str:

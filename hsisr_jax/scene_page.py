@@ -28,6 +28,7 @@ VALUES = 20_000_000  # numbers of one cube of that part, at most
 SCORED = 32_000_000  # numbers of the part of the output that is scored, at most
 MARGIN = 4  # pixels of the input around the part, which bicubic upsampling reads
 PLACES = (0.5, 0.15, 0.85, 0.32, 0.68)  # shares of the room, where a part with detail is looked for
+LISTED = 24  # header fields that are named
 PACKAGES = ("hsisr_jax", "jax", "flax", "numpy")
 
 
@@ -206,7 +207,39 @@ def _done(job: Job, made: SceneReader) -> dict[str, Any]:
         found["map"] = f"{name}; pixels of {size:g} became {size / card.scale:g}, same corner"
     else:
         found["map"] = "none"
+    found |= kept(meta, after)
     return found | {"notes": "; ".join(scene.notes)} if scene.notes else found
+
+
+def kept(before: SceneMeta, after: SceneMeta) -> dict[str, str]:
+    """What the input says of itself that the output says too, and what it does not."""
+    had, has = _said(before), _said(after)
+    along = [name for key, name in had.items() if key in has]
+    lost = [name for key, name in had.items() if key not in has]
+    found = {"carried along": _listed(along) or "nothing, since the input says nothing of itself"}
+    return found | ({"not carried": _listed(lost)} if lost else {})
+
+
+def _said(meta: SceneMeta) -> dict[str, str]:
+    """What a file says of itself: names for reading by names for comparing."""
+    fields = {
+        "wavelengths": meta.wavelengths,
+        "widths of bands": meta.fwhm,
+        "band names": meta.band_names or None,
+        "units": meta.units or None,
+        "sensor": meta.sensor or None,
+        "description": meta.description or None,
+        "reference system": meta.crs or None,
+        "map coordinates": meta.transform,
+    }
+    names = [name for name, value in fields.items() if value is not None]
+    return {" ".join(name.lower().split()): name for name in [*names, *meta.extra]}
+
+
+def _listed(names: list[str]) -> str:
+    """Names in a row, of very many the first."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _flips(job: Job) -> bool:

@@ -62,15 +62,16 @@ def write(
             job.say(
                 f"{target.name}: standard deviations; at reduced resolution the intervals that "
                 f"should hold 68 % of the errors held {100 * found['within']:.1f} %, each half of "
-                f"the scene judged by the other one{_carried(found)}"
+                f"the scene judged by the other one{_carried(found, table.shrink)}"
             )
     return found
 
 
-def _carried(found: dict[str, Any]) -> str:
+def _carried(found: dict[str, Any], shrink: float) -> str:
     """How far what was found at one scale held at the next, where the scene is large enough."""
     if found["carried"] is None:
-        return "; how errors change with the scale is not known, since the scene is small"
+        usual = f"{100 - 100 * shrink:.0f} % as on usual ground"
+        return f"; errors are taken to shrink by {usual}, since the scene is too small to tell"
     return f"; a table made one scale coarser held {100 * found['carried']:.1f} % of them"
 
 
@@ -105,6 +106,7 @@ def calibrated(
     table = calibration.fit(added, error)
     noise = calibration.smaller_pixels(level.truth[level.counted], observe, scale)
     found |= {"carried": None}
+    table = replace(table, shrink=calibration.usual_shrink(scale))
     if min(level.lower.height, level.lower.width) >= without_truth.LEAST * scale:
         before = Level.of(network, level.lower, options, observe)
         if before.counted.sum() >= 4 * calibration.LEAST:

@@ -45,6 +45,7 @@ def fails(*arguments, words=(), code=2) -> str:
         (["--config=configs/none.py"], "no config file configs/none.py"),
         (["--config", "configs/none.py"], "no config file configs/none.py"),
         (["--config=quickstrt"], "did you mean 'quickstart'"),
+        (["--config=leaderboard_jasper"], "python -m hsisr_jax.leaderboard --config=leaderb"),
         ([QUICK, "--mode=fly"], ["unknown --mode=fly", "train, eval, predict"]),
         ([QUICK, "more"], "unexpected argument 'more'"),
         ([QUICK, "--workdr=a"], "Did you mean: workdir"),
@@ -134,6 +135,30 @@ def test_mistakes_in_the_options_of_a_scene(arguments, words, tmp_path):
     path = f"--config.data.options.path={cube(tmp_path, 'mine.npy')}"
     fails(*given, path, *[f"--config.data.options.{x}" for x in arguments], words=words)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("values", [np.nan, -3.0])
+def test_a_refused_preparation_leaves_no_folder(values, tmp_path):
+    np.save(tmp_path / "mine.npy", np.full((48, 48, 4), values, np.float32))
+    given = [SCENE, "--mode=prepare", f"--config.data.dir={tmp_path / 'prepared'}"]
+    fails(*given, f"--config.data.path={tmp_path / 'mine.npy'}", words="scene 'mine'")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npy"]
+
+
+def test_another_network_goes_without_the_options_of_the_configs_own(tmp_path):
+    """`scene` is a correction of `anyband` by an RCAM; a flag makes a run without network of it."""
+    given = [f"--config.data.path={cube(tmp_path, 'mine.npy')}", f"--workdir={tmp_path / 'run'}",
+             f"--config.data.dir={tmp_path / 'prepared'}", "--config.steps=2",
+             "--config.epochs=0", "--config.eval.baselines=()"]  # fmt: skip
+    code, _, err = hsisr(SCENE, "--config.model.name=bicubic", *given)
+    assert code == 0, err
+    assert "bicubic in place of rcam, and without its options" in err
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (stored["model"], stored["base"]["kind"]) == ({"name": "bicubic"}, "none")
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert scores["test"]["MPSNR"] == pytest.approx(
+        scores["baselines"]["back_projected"]["MPSNR"], abs=1e-3
+    )
 
 
 def test_an_image_that_cannot_be_scored_is_found_before_the_first_step(tmp_path, datasets):
@@ -340,6 +365,8 @@ def test_a_file_where_the_workdir_should_be(tmp_path):
 
 def test_help_lists_modes_flags_and_a_config_s_keys():
     code, out, err = hsisr("--help")
+    assert "(default: 4)" in out and "(default: deflate)" in out and "(default: 0)" in out
+    assert "None" not in out and "''" not in out and "'0.0'" not in out
     assert (code, err) == (0, "")
     for word in (*(f"--mode={mode}" for mode in MODES if mode != "train"), "--workdir", "--tile:"):
         assert word in out

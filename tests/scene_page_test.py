@@ -42,8 +42,9 @@ def test_it_tells_what_was_done_to_the_file_and_shows_its_values(bicubic, tmp_pa
     bad = np.array([False, False, True, False, False])
     waves = np.array([450.0, 533.33, 600, 616.67, 700])
     crs = rasterio.crs.CRS.from_epsg(32632).to_wkt()
+    extra = {"acquisition time": "2012-06-29", "rpc info": "{1, 2}", "smile": "{1, 2, 3, 4, 5}"}
     page = made(bicubic, tmp_path, cube, wavelengths=waves, bad_bands=bad, scale=1e-4, nodata=-1,
-                transform=UTM, crs=crs)  # fmt: skip
+                transform=UTM, crs=crs, extra=extra)  # fmt: skip
     assert page == tmp_path / "out_report.html" and page.stat().st_size < 3e6
     found, _ = formats.read_scene(tmp_path / "out.tif")
     with browser.launch() as chromium:
@@ -57,6 +58,10 @@ def test_it_tells_what_was_done_to_the_file_and_shows_its_values(bicubic, tmp_pa
         assert fact(tab, "map").startswith(
             "WGS 84 / UTM zone 32N (EPSG:32632); pixels of 20 became 10"
         )
+        assert fact(tab, "carried along") == (
+            "wavelengths, reference system, map coordinates, acquisition time, smile"
+        )
+        assert fact(tab, "not carried") == "rpc info"
         spectrum = tab.evaluate("report.spectrum('output', 20, 30)")
         np.testing.assert_allclose(spectrum, found[20, 30] * 1e-4, atol=2e-3)
         assert tab.evaluate("report.spectrum('output', 1, 1)") == []  # no data
@@ -101,6 +106,16 @@ def test_of_a_large_scene_a_part_with_detail_is_shown(monkeypatch, tmp_path):
         rows, cols = scene_page.part_of(scene, 2)
     assert rows.stop - rows.start == cols.stop - cols.start == 16
     assert 74 < rows.start < 110 and cols.start < 20
+
+
+def test_what_a_format_cannot_hold_is_named():
+    waves, names = np.array([450.0, 550.0]), ("a", "b")
+    had = SceneMeta(wavelengths=waves, fwhm=waves / 50, band_names=names, sensor="AVIRIS")
+    has = SceneMeta(wavelengths=waves, extra={"Sensor": "AVIRIS"})
+    found = scene_page.kept(had, has)
+    assert found == {"carried along": "wavelengths, sensor",
+                     "not carried": "widths of bands, band names"}  # fmt: skip
+    assert "not carried" not in scene_page.kept(SceneMeta(), has)
 
 
 def test_ranges_are_written_short():

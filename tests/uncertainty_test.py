@@ -74,6 +74,16 @@ def test_intervals_hold_on_a_scene_that_was_not_used(workdir, tmp_path, finer):
     assert found["carried"] == pytest.approx(0.6827, abs=0.08)  # by the table of a scale before
 
 
+def test_errors_of_a_small_scene_shrink_as_on_usual_ground(workdir, tmp_path, capsys):
+    """The table of one scale coarser takes 32 pixels a side at x2."""
+    formats.write_scene(tmp_path / "lr.npy", textured(24))
+    given = {"workdir": workdir, "options": SENSOR}
+    found = uncertainty.write(tmp_path / "lr.npy", tmp_path / "std.npy", **given)
+    assert found["carried"] is None
+    assert "shrink by 13 % as on usual ground, since the scene" in capsys.readouterr().err
+    assert calibration.usual_shrink(2) == pytest.approx(2**-0.2)
+
+
 def test_grid_units_and_hidden_pixels_are_those_of_the_output(workdir, tmp_path):
     cube = (workdirs.scene(40, 48, bands=3) * 10000).astype(np.int16)
     cube[5:9, 10:20] = -9999

@@ -115,8 +115,11 @@ def prepare(
                     tfds.disable_progress_bar()
                     builder.download_and_prepare()
                     _sum(Path(builder.data_path))
-    except OSError as error:
-        raise UserError(disk.problem(error, data_dir)) from None
+    except BaseException as error:
+        disk.tidy(Path(data_dir).expanduser(), name)
+        if isinstance(error, OSError):
+            raise UserError(disk.problem(error, data_dir)) from None
+        raise
     return make_builder(name, builder.builder_config, data_dir=data_dir)
 
 

@@ -191,6 +191,8 @@ class Statistics:
 def check_contrast(raw: RawScene, whole: Statistics) -> None:
     """Refuses a scene without contrast, or whose contrast float32 cannot represent."""
     span = whole.maximum - whole.minimum
+    if span == -np.inf:
+        raise UserError(f"scene '{raw.name}': every value is no data: there is nothing to train on")
     if span == 0:
         raise UserError(
             f"scene '{raw.name}' has no contrast (every value is {whole.minimum:.6g}): look at the "

@@ -36,6 +36,10 @@ def meta_of(path: Path, dataset: Any) -> SceneMeta:
         for key, value in tags.items()
         if not key.startswith(GDALS) and key.lower() not in known
     }
+    own = [f"Band_{band}" for band in bands]  # as GDAL keeps the names of an ENVI header's bands
+    if set(own) <= set(extra):
+        kept = tuple(extra.pop(key) for key in own)
+        names = names if any(names) else kept
     scales, offsets = (
         set(np.unique(values).tolist())
         for values in (dataset.scales, dataset.offsets)  # one NaN

@@ -5,7 +5,8 @@ larger where the error is. At reduced resolution the error is known, so that it 
 each band how large it is where so much was added (`fit`), and checked on another part of the scene
 (`reliability`). Two things change from there to the output: its pixels are smaller, so that the
 noise of a sensor is larger in them (`smaller_pixels`), and other errors shrink with the scale, as
-they did from one scale coarser (`shrunk`).
+they did from one scale coarser (`shrunk`) or, in a scene too small to tell, as the ground's detail
+does on average (`usual_shrink`).
 """
 
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from hsisr_jax import resize
 from hsisr_jax.inference.frontend import HALO, Frontend
 from hsisr_jax.layers.back_projection import Observe
 from hsisr_jax.ops.noise import band_noise
+from hsisr_jax.ops.sharpness import USUAL
 
 ONE_SIGMA = 0.6827  # of a normal distribution's values lie within one standard deviation
 LEVELS = 8  # of what was added, each with as many pixels
@@ -138,6 +140,12 @@ def shrunk(table: Table, coarser: Table, added: np.ndarray, error: np.ndarray) -
     ratio = np.quantile(np.abs(error) / sigma, ONE_SIGMA, axis=0)
     change = float(np.median(ratio))
     return replace(table, shrink=float(np.clip(change, SHRUNK, 1.0)))
+
+
+def usual_shrink(scale: int) -> float:
+    """What errors shrink to from one scale to the next finer one on usual ground: the power of its
+    images falls as f^-a, and so the amplitude within as many octaves as f^(1 - a / 2)."""
+    return float(scale ** (1 - USUAL[0] / 2))
 
 
 def reliability(added: np.ndarray, error: np.ndarray, counted: np.ndarray) -> dict[str, Any]:

@@ -72,9 +72,13 @@ def alike(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
 
 
 def assumed(centres: Sequence[float] | np.ndarray) -> bool:
-    """Whether wavelengths are spaced evenly, as no sensor's are: drawn between two ends."""
+    """Whether wavelengths are spaced evenly, as no sensor's are: drawn between two ends. Where
+    bands are left out, a step is a whole number of the others."""
     steps = np.diff(np.asarray(centres, float))
-    return len(steps) > 7 and float(np.ptp(steps)) < 1e-6 * abs(float(steps[0]))
+    if len(steps) < 8 or not (usual := float(np.median(steps))):
+        return False
+    times = steps / usual
+    return bool((np.round(times) >= 1).all() and (np.abs(times - np.round(times)) < 1e-6).all())
 
 
 def spacing(centres: np.ndarray) -> np.ndarray:

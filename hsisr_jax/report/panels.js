@@ -103,7 +103,8 @@ class Panel {
     const [x, y] = this.toScreen(pixel[1] + 0.5, pixel[0] + 0.5);
     const half = Math.max(4, this.view.scale(this) / 2 + 1);
     style.width = style.height = `${2 * half}px`;
-    style.transform = `translate(${x - half}px, ${y - half}px)`;
+    style.left = `${100 * x / this.width}%`;  // a share of the panel, which has another size on paper
+    style.top = `${100 * y / this.height}%`;
   }
 
   paint(picture, [x, y, width, height], from, to) {

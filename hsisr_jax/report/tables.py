@@ -168,7 +168,8 @@ def _change(key: str, value: Any, reference: Any, label: str) -> str:
     good = (value - reference) * direction(key) > 0
     digits = DECIMALS.get(key, 4) if abs(value) > 0.5 else 4  # an angle may be in radians
     difference = f"{value - reference:+.{digits}f}".replace("-", "−")
-    kind = "better" if good else "worse"
+    same = not float(f"{value - reference:.{digits}f}")
+    kind = "same" if same else "better" if good else "worse"
     return f'<span class="{kind}">{difference} against {escape(label)}</span>'
 
 
@@ -258,7 +259,7 @@ def scored(rows: Sequence[Row], caption: str, *, extra: Sequence[tuple[str, str]
         head_cell = f'<th scope="row"><i class="swatch"></i>{escape(label)}</th>'
         body.append(f'<tr class="{kind}">{head_cell}{cells}</tr>')
     return (
-        f'<div class="scroll"><table class="metrics"><caption>{caption}</caption>'
+        f'<div class="scroll"><table class="metrics"><caption><span>{caption}</span></caption>'
         f'<thead><tr><th scope="col">method</th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
@@ -301,8 +302,9 @@ def _columns(
         + "</tr>"
         for key in keys
     )
+    caption = f"<caption><span>{escape(title)}</span></caption>"
     return (
-        f'<div class="scroll"><table class="settings"><caption>{escape(title)}</caption>'
+        f'<div class="scroll"><table class="settings">{caption}'
         f'<thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 

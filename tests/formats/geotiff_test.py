@@ -40,6 +40,14 @@ def test_reads_what_rasterio_writes(tmp_path, cube):
     assert (meta.sensor, meta.extra) == ("AVIRIS", {"flight": "f12"})
 
 
+def test_gdals_copy_of_an_envi_headers_band_names(tmp_path, cube):
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.update_tags(flight="f12", **{f"Band_{band}": f"b{band}" for band in range(1, 6)})
+    meta = read_scene(tmp_path / "a.tif")[1]
+    assert (meta.band_names, meta.extra) == (("b1", "b2", "b3", "b4", "b5"), {"flight": "f12"})
+
+
 @pytest.mark.parametrize("unit", [{}, {"wavelength_units": "Unknown"}])
 @pytest.mark.parametrize("factor", [1, 1e-3])
 def test_wavelengths_without_a_unit_are_nanometres_or_micrometres(tmp_path, cube, unit, factor):

@@ -122,6 +122,29 @@ def test_nothing_is_cut_off(tab, width, media):
     browser.overflow(tab, 1280)
 
 
+def test_the_mark_stays_on_its_pixel_where_paper_makes_pictures_smaller(tab):
+    """Paper is laid out without a redraw: here the width changes within one step of the script."""
+    before, after = tab.evaluate("""() => {
+        const ring = document.querySelector('.ring.pin'), panel = ring.parentElement;
+        const share = () => {
+            const [mark, all] = [ring, panel].map(e => e.getBoundingClientRect());
+            return (mark.left + mark.width / 2 - all.left) / all.width;
+        };
+        const before = share();
+        panel.style.width = '60%';
+        const after = share();
+        panel.style.width = '';
+        return [before, after];
+    }""")
+    assert 0.02 < before < 0.98 and after == pytest.approx(before, abs=0.01)
+
+
+def test_titles_of_tables_are_read_on_a_telephone(tab):
+    assert browser.overflow(tab, 390) == 0
+    assert browser.cut_off(tab, "caption span") == []
+    browser.overflow(tab, 1280)
+
+
 def test_a_page_without_scores_or_bicubic(tmp_path):
     seen = shown(32, 32, 6)
     found = write(tmp_path / "a.html", prediction.Shown(seen.input, None, seen.output), None)

@@ -62,6 +62,9 @@ def test_headline_says_better_and_worse():
     )
     assert '<span class="better">+3.00 against bicubic' in html
     assert '<span class="worse">+0.500 against bicubic' in html
+    assert '<span class="same">+0.00 against bicubic' in tables.figure(
+        "PSNR", 30, [("bicubic", 30)]
+    )
 
 
 def test_angles_in_radians_keep_their_digits():
@@ -74,7 +77,7 @@ def test_conventions_are_beside_the_scores_and_not_in_the_caption():
     protocol = {"name": "sspsr", "peak": None, "metrics": {"SAM": sam}}
     html = tables.metrics([run(test={"SAM": 3.0}, protocol=protocol)])
     said = "Mean spectral angle in degrees; pixels that are zero in either cube are left out."
-    assert "<caption>Protocol sspsr</caption>" in html and said in html
+    assert "<caption><span>Protocol sspsr</span></caption>" in html and said in html
 
 
 def test_every_convention_of_every_protocol_is_a_sentence():
