@@ -147,9 +147,11 @@ def test_a_refused_preparation_leaves_no_folder(values, tmp_path):
 
 def test_another_network_goes_without_the_options_of_the_configs_own(tmp_path):
     """`scene` is a correction of `anyband` by an RCAM; a flag makes a run without network of it."""
-    given = [f"--config.data.path={cube(tmp_path, 'mine.npy')}", f"--workdir={tmp_path / 'run'}",
+    path = cube(tmp_path, "mine.npy", size=64)
+    given = [f"--config.data.path={path}", f"--workdir={tmp_path / 'run'}",
              f"--config.data.dir={tmp_path / 'prepared'}", "--config.steps=2",
-             "--config.epochs=0", "--config.eval.baselines=()"]  # fmt: skip
+             "--config.epochs=0", "--config.eval.baselines=()",
+             "--config.eval.self_ensemble=False"]  # fmt: skip
     code, _, err = hsisr(SCENE, "--config.model.name=bicubic", *given)
     assert code == 0, err
     assert "bicubic in place of rcam, and without its options" in err
