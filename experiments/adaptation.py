@@ -115,7 +115,10 @@ class Row:
         config, step = self.run.config, state.step + APART * seed
         drawn = draw(patches, 0, step, config.batch_size, augment=config.data.augment)
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        return self.trainer.step(state, self.run.recipe(drawn, key), key)
+        return self.trainer.step(state, self.batch(drawn, key), key)
+
+    def batch(self, drawn, key) -> dict:
+        return self.run.recipe(drawn, key)
 
     def score(self, variables: Mapping, *, domain: int = 1) -> dict:
         """Scores of the network, bicubic and back-projection on a domain's images."""

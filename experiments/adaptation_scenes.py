@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 from ml_collections import ConfigDict
@@ -25,6 +26,7 @@ from configs import leaderboard_adaptation
 from experiments.adaptation import SHOWN, Row
 from hsisr_jax import identity
 from hsisr_jax.files import written
+from hsisr_jax.training import start
 from hsisr_jax.training.workdir import as_dict
 
 RAMPED = {"strength": 0.1, "ramp": 10.0}
@@ -34,17 +36,16 @@ ROWS: dict[str, dict | None] = {  # name -> what differs from the published game
     "strength_0": {"strength": 0.0},
     "published": {},
     "ramped": RAMPED,
-    "strong": {"strength": 1.0, "ramp": 10.0},
-    "pixelwise": RAMPED,
-    "steps_3": RAMPED | {"discriminator_steps": 3},
-    "frozen": {"strength": 0.0},
+    "non_saturating": RAMPED | {"objective": "non_saturating"},
+    "aligned_0": {"strength": 0.0},
+    "aligned": {},
 }
-CHANGES = {  # of the network, and parameters that stay as the first stage left them
-    "pixelwise": ({"discriminator": "fc"}, ()),
-    "frozen": ({}, ("encoder", "endmembers")),
-}
+CUBES = ("lr", "lms", "hr")
 UNMIXING = ("encoder", "endmembers")
-WITHOUT_ADVERSARY = "strength_0"
+ALIGNED = ("unmixing_aligned", "aligned_0", "aligned")
+STAGES = {"rcam": None, "source": "unmixing_source"} | dict.fromkeys(ALIGNED, ALIGNED[0])
+WITHOUT_ADVERSARY = dict.fromkeys(("published", "ramped", "non_saturating"), "strength_0")
+WITHOUT_ADVERSARY["aligned"] = "aligned_0"
 
 
 def config_of(row: str, options: argparse.Namespace) -> ConfigDict:
@@ -58,10 +59,6 @@ def config_of(row: str, options: argparse.Namespace) -> ConfigDict:
     else:
         name = {"rcam": "rcam", "source": "snlsr"}.get(row, "asnlsr")
         config = recipe(name, ROWS[row], options.steps, options)
-        change, frozen = CHANGES.get(row, ({}, ()))
-        config.model.update(change)
-        if frozen:
-            config.optimizer.generator.freeze = frozen
     _, config.data.name, prefix = leaderboard_adaptation.SCENES[options.scene]
     config.data.config = prefix + ("single" if single else "domains")
     config.data.manual_dir = options.manual_dir
@@ -81,6 +78,34 @@ def recipe(name: str, game: dict | None, steps: int, options: argparse.Namespace
     return leaderboard_adaptation.recipe(model, game, steps, frozen=False)
 
 
+class AlignedRow(Row):
+    """A row whose target has the source's mean and deviation in every band of its number, as its
+    low-resolution inputs say; outputs are mapped back."""
+
+    def __init__(self, config: ConfigDict):
+        super().__init__(config)
+        batches = list(start.plain_batches(self.trainer, augment=False))
+        lr, domain = (
+            np.concatenate([batch[name] for batch in batches]) for name in ("lr", "domain")
+        )
+        source, target = (lr[domain == number].reshape(-1, lr.shape[-1]) for number in (0, 1))
+        self.gain = gain = source.std(0) / target.std(0)
+        self.shift = shift = source.mean(0) - gain * target.mean(0)
+        network = self.apply
+
+        def apply(variables: Mapping, inputs: Mapping) -> dict:
+            out = network(variables, {name: x * gain + shift for name, x in inputs.items()})
+            return out | {"sr": (out["sr"] - shift) / gain}
+
+        self.apply = apply
+
+    def batch(self, drawn, key) -> dict:
+        batch = super().batch(drawn, key)
+        target = (batch["domain"] == 1)[:, None, None, None]
+        moved = {n: jnp.where(target, batch[n] * self.gain + self.shift, batch[n]) for n in CUBES}
+        return batch | moved
+
+
 class Kept:
     """Rows whose results for each seed are files in a folder."""
 
@@ -91,6 +116,8 @@ class Kept:
         for place in ("dir", "manual_dir"):
             settings["data"].pop(place)
         self.settings = {"config": settings, "after": after.settings if after else None}
+        if name in ALIGNED:
+            self.settings["aligned"] = True
 
     def place(self, seed: int) -> Path:
         digest = identity.of_json(self.settings)[:12]
@@ -102,7 +129,7 @@ class Kept:
         if place.exists():
             return serialization.msgpack_restore(place.read_bytes())
         given = self.after.result(seed)["variables"]["params"] if self.after else {}
-        self.row = self.row or Row(self.config)
+        self.row = self.row or (AlignedRow if self.name in ALIGNED else Row)(self.config)
         began = time.monotonic()
         state, scalars = self.row.train(seed, {name: given[name] for name in UNMIXING if given})
         jax.block_until_ready(state)
@@ -131,14 +158,11 @@ def main() -> None:
     options = arguments()
     jax.config.update("jax_default_prng_impl", "unsafe_rbg")  # compiles in a fraction of the time
     folder, names = Path(options.workdir), options.rows.split(",")
-    stages = {
-        name: Kept(name, config_of(name, options), folder, None)
-        for name in ("unmixing", "unmixing_source")
-    }
     table: dict[str, list[Mapping]] = {}
     for name in names:
-        after = {"rcam": None, "source": stages["unmixing_source"]}.get(name, stages["unmixing"])
-        if after:
+        stage, after = STAGES.get(name, "unmixing"), None
+        if stage:
+            after = Kept(stage, config_of(stage, options), folder, None)
             for seed in range(options.seeds):
                 after.result(seed)
             after.forget()
@@ -182,13 +206,15 @@ def shown(table: Mapping[str, list[Mapping]]) -> str:
         accuracy = [one["scalars"].get("domain_accuracy", np.nan) for one in found]
         cells.append(f"{np.mean(accuracy):.2f}" if np.isfinite(accuracy).all() else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    for name in [name for name in table if WITHOUT_ADVERSARY in table and ROWS[name]]:
-        pairs = zip(table[name], table[WITHOUT_ADVERSARY])
+    for name, plain in WITHOUT_ADVERSARY.items():
+        if not {name, plain} <= table.keys():
+            continue
+        pairs = zip(table[name], table[plain])
         changes = [
             {k: a["scores"]["test"][k] - b["scores"]["test"][k] for k in SHOWN} for a, b in pairs
         ]
         text = ", ".join(f"{k} {spread([c[k] for c in changes], '+')}" for k in SHOWN)
-        lines.append(f"{name} against {WITHOUT_ADVERSARY}, the same seed: {text}")
+        lines.append(f"{name} against {plain}, the same seed: {text}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -39,6 +40,15 @@ def test_rows_differ_by_their_game_alone(options):
     assert plain == ramped
 
 
+@pytest.mark.parametrize("name", ["rcam", "aligned"])
+def test_the_step_of_a_row_can_be_traced(name, options):
+    kind = experiment.AlignedRow if name in experiment.ALIGNED else experiment.Row
+    row = kind(experiment.config_of(name, options))
+    state = jax.eval_shape(row.create, jax.random.key(0))
+    _, scalars = jax.eval_shape(row.one_step, state, row.trainer.patches, 0)
+    assert ("domain_accuracy" in scalars) == (name != "rcam")
+
+
 def test_an_unknown_row_is_named(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["x", "--rows=source,stronger"])
     with pytest.raises(SystemExit, match="2"):
@@ -57,8 +67,9 @@ def test_the_first_stage_is_trained_once_and_the_row_starts_from_it(folder, caps
 
 
 def test_a_row_starts_with_the_endmembers_of_the_first_stage(options, folder):
+    options.steps = 0
     stage = experiment.Kept("unmixing", experiment.config_of("unmixing", options), folder, None)
-    row = experiment.Kept("frozen", experiment.config_of("frozen", options), folder, stage)
+    row = experiment.Kept("published", experiment.config_of("published", options), folder, stage)
     first, then = (flatten_dict(x.result(0)["variables"]["params"]) for x in (stage, row))
     for path, value in first.items():
         if path[0] in experiment.UNMIXING:
