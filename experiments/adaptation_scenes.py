@@ -2,6 +2,7 @@
 
     python -m experiments.adaptation_scenes --manual_dir=FOLDER          # Jasper Ridge, three seeds
     python -m experiments.adaptation_scenes --manual_dir=FOLDER --scene=pines --seeds=1
+    python -m experiments.adaptation_scenes --manual_dir=FOLDER --base=back_projected
     python -m experiments.adaptation_scenes --steps=4 --unmixing=4 --smoke           # a trial
 
 The first stage trains encoder and endmembers on the reconstruction of low-resolution patches, of
@@ -12,6 +13,7 @@ trained again while its settings stay the same.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +27,7 @@ from ml_collections import ConfigDict
 from configs import leaderboard_adaptation
 from experiments.adaptation import SHOWN, Row
 from hsisr_jax import identity
+from hsisr_jax.errors import UserError
 from hsisr_jax.files import written
 from hsisr_jax.training import start
 from hsisr_jax.training.workdir import as_dict
@@ -62,7 +65,7 @@ def config_of(row: str, options: argparse.Namespace) -> ConfigDict:
     _, config.data.name, prefix = leaderboard_adaptation.SCENES[options.scene]
     config.data.config = prefix + ("single" if single else "domains")
     config.data.manual_dir = options.manual_dir
-    config.base.kind = options.base
+    config.base.kind = "bicubic" if row.startswith("unmixing") else options.base  # one for both
     if options.smoke:
         config.tiny, config.data.config = True, f"{config.data.config}_smoke"
     return config
@@ -219,9 +222,14 @@ def shown(table: Mapping[str, list[Mapping]]) -> str:
 
 
 def spread(values: list[float], sign: str = "") -> str:
-    """Mean and standard deviation."""
-    return f"{np.mean(values):{sign}.4f} ± {np.std(values):.4f}"
+    """Mean, and standard deviation of more than one."""
+    deviation = f" ± {np.std(values):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):{sign}.4f}{deviation}"
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

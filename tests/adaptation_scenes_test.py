@@ -84,4 +84,4 @@ def test_the_table_says_what_the_adversary_changes():
     table = {"strength_0": [found(1.0), found(3.0)], "published": [found(2.0), found(4.0)]}
     text = experiment.shown(table)
     assert "| strength_0 | 2.0000 ± 1.0000 |" in text
-    assert "published against strength_0, the same seed: PSNR +1.0000 ± +0.0000" in text
+    assert "published against strength_0, the same seed: PSNR +1.0000 ± 0.0000" in text
