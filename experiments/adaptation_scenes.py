@@ -92,8 +92,9 @@ class AlignedRow(Row):
             np.concatenate([batch[name] for batch in batches]) for name in ("lr", "domain")
         )
         source, target = (lr[domain == number].reshape(-1, lr.shape[-1]) for number in (0, 1))
-        self.gain = gain = source.std(0) / target.std(0)
-        self.shift = shift = source.mean(0) - gain * target.mean(0)
+        gain = (source.std(0) / target.std(0))[None, None, None]
+        shift = source.mean(0)[None, None, None] - gain * target.mean(0)
+        self.gain, self.shift = gain, shift
         network = self.apply
 
         def apply(variables: Mapping, inputs: Mapping) -> dict:
