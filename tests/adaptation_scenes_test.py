@@ -17,6 +17,14 @@ def options(monkeypatch, tmp_path):
     return experiment.arguments()
 
 
+@pytest.fixture(autouse=True)
+def random_numbers():
+    """The command changes JAX's generator for its process."""
+    before = jax.config.jax_default_prng_impl
+    yield
+    jax.config.update("jax_default_prng_impl", before)
+
+
 @pytest.fixture
 def folder(options):
     return Path(options.workdir)
