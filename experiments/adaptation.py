@@ -11,6 +11,7 @@ step; the target's high-resolution cubes are never trained on. One process, one 
 
 import argparse
 import time
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -20,6 +21,8 @@ import numpy as np
 from configs import asnlsr_swir, common, snlsr_swir
 from hsisr_jax import mesh
 from hsisr_jax.data.batches import draw
+from hsisr_jax.inference import pairs
+from hsisr_jax.inference.baselines import back_projected, projects
 from hsisr_jax.inference.evaluate import evaluate, forward
 from hsisr_jax.training import optimizers, setup, start
 from hsisr_jax.training.experiment import describe
@@ -67,31 +70,32 @@ def config_of(row: str, steps: int, learning_rate: float, skip: bool):
 class Row:
     """A row's data and its compiled training, for any seed."""
 
-    def __init__(self, row: str, steps: int, learning_rate: float, skip: bool):
-        self.steps = steps
-        self.run = run = describe(config_of(row, steps, learning_rate, skip))
+    def __init__(self, config):
+        self.run = run = describe(config)
         config = run.config
+        self.apply = forward(run.module)
         patches = run.data.patches(config.scale, **run.patching)
-        txs, _ = optimizers.build_all(config.optimizer.to_dict(), steps)
+        txs, _ = optimizers.build_all(config.optimizer.to_dict(), config.steps)
         self.trainer = Trainer(
             module=run.module,
-            step=setup.step(config, run.spec, txs, steps),
+            step=setup.step(config, run.spec, txs, config.steps),
             optimizers=txs,
             recipe=run.recipe,
             patches=patches,
             mesh=mesh.make(data=1, fsdp=1),
             seed=0,
             batch_size=config.batch_size,
-            augment=False,
+            augment=config.data.augment,
             on_device=True,
             ema=False,
             adjust=start.zero_start(run.spec),
         )
 
-    def train(self, seed: int):
-        """From the first parameters of a seed: the state after the last step, and its scalars."""
-        key = jax.random.key(seed)
-        state = self.create(key)
+    def train(self, seed: int, given: Mapping | None = None):
+        """From a seed's first parameters, or the `given` ones instead of some of them: the state
+        after the last step, and its scalars."""
+        state = self.create(jax.random.key(seed))
+        state = state.replace(params=state.params | dict(given or {}))
         *_, scalars = jax.eval_shape(self.one_step, state, self.trainer.patches, seed)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), scalars)
         return self.advance(state, nothing, self.trainer.patches, seed)
@@ -105,22 +109,29 @@ class Row:
         def body(_, carry):
             return self.one_step(carry[0], patches, seed)
 
-        return jax.lax.fori_loop(0, self.steps, body, (state, scalars))
+        return jax.lax.fori_loop(0, self.run.config.steps, body, (state, scalars))
 
     def one_step(self, state, patches, seed):
-        batch_size = self.run.config.batch_size
-        drawn = draw(patches, 0, state.step + APART * seed, batch_size, augment=False)
+        config, step = self.run.config, state.step + APART * seed
+        drawn = draw(patches, 0, step, config.batch_size, augment=config.data.augment)
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        return self.trainer.step(state, self.run.recipe(drawn, key), key)
+        return self.trainer.step(state, self.batch(drawn, key), key)
 
-    def score(self, state, *, domain: int = 1) -> dict:
+    def batch(self, drawn, key) -> dict:
+        return self.run.recipe(drawn, key)
+
+    def score(self, variables: Mapping, *, domain: int = 1) -> dict:
+        """Scores of the network, bicubic and back-projection on a domain's images."""
         run = self.run
         scenes = run.data.test_images(run.config.scale)
         if domain == 0:
             scenes = [scene for scene in run.data.train if scene.domain == 0]
-        apply = forward(run.module)
-        found = evaluate(apply, state.averaged, scenes, run.recipe, run.protocol)
-        return {name: found.means(name) for name in ("test", "bicubic")}
+        dark = setup.dark_level(run.config.base.dark, run.data)
+        others = {}
+        if projects(run.recipe):
+            others["back_projected"] = back_projected(run.recipe, rounds=pairs.ROUNDS, dark=dark)
+        found = evaluate(self.apply, variables, scenes, run.recipe, run.protocol, baselines=others)
+        return {name: found.means(name) for name in found.methods()}
 
 
 def main() -> None:
@@ -134,14 +145,14 @@ def main() -> None:
     jax.config.update("jax_default_prng_impl", "unsafe_rbg")  # compiles in a fraction of the time
     table, bicubic = {}, {}
     for name in options.rows.split(","):
-        row = Row(name, options.steps, options.learning_rate, options.skip)
+        row = Row(config_of(name, options.steps, options.learning_rate, options.skip))
         began, found = time.monotonic(), []
         for seed in range(options.seeds):
             state, scalars = row.train(seed)
-            found.append(row.score(state))
+            found.append(row.score(state.averaged))
             accuracy = float(scalars.get("domain_accuracy", np.nan))
             shown = "  ".join(f"{k} {found[-1]['test'][k]:.4f}" for k in SHOWN)
-            source = row.score(state, domain=0)["test"]["PSNR"]
+            source = row.score(state.averaged, domain=0)["test"]["PSNR"]
             print(
                 f"  {name} seed {seed}: {shown}  (source PSNR {source:.3f}, domain accuracy "
                 f"{accuracy:.2f}, skipped {int(state.skipped)})",
