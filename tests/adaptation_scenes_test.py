@@ -64,6 +64,7 @@ def test_an_unknown_row_is_named(monkeypatch, capsys):
     assert "'stronger' is unknown" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_first_stage_is_trained_once_and_the_row_starts_from_it(folder, capsys):
     experiment.main()
     files = sorted(path.name for path in folder.iterdir())
@@ -74,6 +75,7 @@ def test_the_first_stage_is_trained_once_and_the_row_starts_from_it(folder, caps
     assert "seed 0: " not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_row_starts_with_the_endmembers_of_the_first_stage(options, folder):
     options.steps = 0
     stage = experiment.Kept("unmixing", experiment.config_of("unmixing", options), folder, None)
