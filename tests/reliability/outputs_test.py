@@ -26,6 +26,7 @@ def test_one_of_several_is_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_kill_before_each_rename_and_deletion(tmp_path):
-    record = crash.campaign(chaos_outputs.prediction(tmp_path), tmp_path)
+@pytest.mark.parametrize("of", ["prediction", "parts", "preparation"])
+def test_a_kill_before_each_rename_and_deletion(tmp_path, of):
+    record = crash.campaign(chaos_outputs.JOBS[of](tmp_path), tmp_path)
     assert record.wrong == [] and len(record.points) > 5
