@@ -58,8 +58,7 @@ def assess(
             f"{card.name} makes bands, not pixels: without a truth only networks that make pixels "
             "smaller can be scored; give --reference=SCENE"
         )
-    if options.input_scale:
-        scene.meta = replace(scene.meta, scale=options.input_scale)
+    survey.rescale(scene, options.input_scale)
     options = sensed.numbered(options, scene, print)
     told, assumed = sensor_of(card, options)
     observe, scale = observer(told, card.scale), card.scale

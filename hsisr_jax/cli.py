@@ -190,7 +190,7 @@ def _leave_base(network: str) -> None:
     from hsisr_jax import models
 
     alone = network == "bicubic" or models.find(network).starts_at_bicubic
-    if alone and FLAGS.config.get("base", {}).get("kind", "none") != "none":
+    if alone and "base" in FLAGS.config and FLAGS.config.base.kind != "none":
         print(f"config.base: none, since {network} corrects no other", file=sys.stderr)
         FLAGS.config.base.kind = "none"
 

@@ -114,8 +114,7 @@ class Job:
             raise UserError(f"{scene.path}: values of type {scene.dtype} cannot be super-resolved")
         if carried.gains(scene.meta.extra, scene.bands):
             self.say("warning: the scene's gains differ from band to band and are not applied")
-        if options.input_scale:
-            scene.meta = replace(scene.meta, scale=options.input_scale)
+        survey.rescale(scene, options.input_scale)
         self.domain, self.bands = survey.choose_domain(card, scene, options.resample_bands)
         self.sample = survey.sample(scene)
         differences = sensed.details(scene, self.sample)

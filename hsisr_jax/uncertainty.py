@@ -94,8 +94,7 @@ def calibrated(
             f"{card.name} makes bands, not pixels: --uncertainty is for networks that make pixels "
             "smaller"
         )
-    if options.input_scale:
-        scene.meta = replace(scene.meta, scale=options.input_scale)
+    survey.rescale(scene, options.input_scale)
     observe = observer(assess.sensor_of(card, options)[0], scale)
     small = without_truth.cropped(scene, *without_truth.part_of(scene, scale))
     level = Level.of(network, small, options, observe)

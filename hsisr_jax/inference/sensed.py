@@ -122,8 +122,10 @@ def resolved(degradation: Any, cubes: Callable[[], list[np.ndarray]]) -> tuple[A
         else:
             options["mtf"] = sharpness.named(options["mtf"])
     if options.get("noise_snr") == AUTO:
-        found = [noise.differences(cube.astype(np.float64)) for cube in cubes()]
-        ratios = noise.snr(_spectra(cubes()), _spectra(found))
+        given, details = cubes(), None
+        if noise.uses_differences(given[0].shape[-1]):
+            details = _spectra([noise.differences(cube.astype(np.float64)) for cube in given])
+        ratios = noise.snr(_spectra(given), details)
         told.append(noise_line(ratios, None))
         options["noise_snr"] = None if ratios is None else np.round(ratios, 1).tolist()
     return options, told

@@ -1,7 +1,7 @@
 """Checks of a scene before it is super-resolved: bands, range, colours."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,12 @@ def _map(card: Trained, domain: dict, scene: SceneReader, *, resample: bool) -> 
         bad=meta.bad_bands,
         resample=resample,
     )
+
+
+def rescale(scene: SceneReader, scale: float) -> None:
+    """Sets what stored values are multiplied by (`--input_scale`); 0 leaves what the file says."""
+    if scale:
+        scene.meta = replace(scene.meta, scale=scale)
 
 
 def tell(scene: SceneReader, say: Callable[[str], None]) -> None:
