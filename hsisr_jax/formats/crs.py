@@ -1,12 +1,29 @@
-"""The name of a coordinate reference system, for people."""
+"""Coordinate reference systems: what GDAL knows of one, and its name for people."""
 
 import re
-
-from hsisr_jax.errors import UserError
-from hsisr_jax.formats.scene import readable
+from collections.abc import Callable
+from typing import Any
 
 AUTHORITY = re.compile(r'(?:ID|AUTHORITY)\["(\w+)",\s*"?(\d+)"?\]\s*\]\s*$')
 NAME = re.compile(r'^\s*[A-Z_]+\["([^"]*)"')
+
+
+def known(make: Callable[[Any], Any]) -> Any:
+    """What `make` gets of rasterio's class `CRS`; None where GDAL does not know the system."""
+    from rasterio import Env
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        with Env():  # without one GDAL prints its own complaints
+            return make(CRS)
+    except (CRSError, ValueError):
+        return None
+
+
+def wkt(code: int) -> str:
+    """The text of an EPSG code; empty where nobody knows it."""
+    return known(lambda CRS: CRS.from_epsg(int(code)).to_wkt()) or ""
 
 
 def name_of(wkt: str) -> str:
@@ -20,11 +37,5 @@ def name_of(wkt: str) -> str:
     label = name[1] if name else wkt[:80]
     if code:
         return f"{label} ({code[1]}:{code[2]})"
-    try:
-        with readable("the scene", "a reference system"):
-            from rasterio.crs import CRS
-
-            found = CRS.from_user_input(wkt).to_epsg()
-    except UserError:
-        found = None
+    found = known(lambda CRS: CRS.from_user_input(wkt).to_epsg())
     return f"{label} (EPSG:{found})" if found else label

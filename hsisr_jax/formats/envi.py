@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import envi_header
+from hsisr_jax.formats import crs, envi_header
 from hsisr_jax.formats.carried import SYSTEM, gains, items
 from hsisr_jax.formats.envi_header import integer, parse
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
@@ -254,21 +255,17 @@ def _map_info(meta: SceneMeta) -> dict[str, str]:
 
 def _named(wkt: str) -> tuple[str, list[str], str]:
     """Name and tail of `map info` for a reference system, and its WKT in Esri's dialect."""
-    from rasterio import Env
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
 
-    try:
-        with Env():
-            crs = CRS.from_wkt(wkt)
-            esri, code = crs.to_wkt(version="WKT1_ESRI"), crs.to_epsg() or 0
-    except (CRSError, ValueError):
-        return "Arbitrary", [], wkt
+    def described(CRS: Any) -> tuple[bool, str, int]:
+        found = CRS.from_wkt(wkt)
+        return found.is_geographic, found.to_wkt(version="WKT1_ESRI"), found.to_epsg() or 0
+
+    geographic, esri, code = crs.known(described) or (False, wkt, 0)
     for name, datum in envi_header.DATUMS.items():
         if found := datum.zone(code):
             return "UTM", [str(found[0]), found[1], name, "units=Meters"], esri
         if code == datum.geographic:
             return "Geographic Lat/Lon", [name, "units=Degrees"], esri
-    if crs.is_geographic:
+    if geographic:
         return "Geographic Lat/Lon", ["units=Degrees"], esri
     return "Arbitrary", [], esri

@@ -8,10 +8,12 @@ system string`, for `map info` does not describe them.
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats import crs
 from hsisr_jax.formats.carried import GAINS, SYSTEM, gains, is_number, items, listed
 from hsisr_jax.formats.scene import SceneMeta, nanometres_of_one
 
@@ -171,10 +173,10 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
         extra |= {key: header[key] for key in each}
         gain = shift = None
     scale = scale if gain is None else float(gain[0])
-    transform, crs = _georeference(path, header)
+    transform, system = _georeference(path, header)
     words = items(header.get("map info", ""))
     words = words[:1] + [word for word in words[7:] if not word.lower().startswith("rotation=")]
-    if not crs and [word.lower() for word in words] not in ([], ["arbitrary"]):
+    if not system and [word.lower() for word in words] not in ([], ["arbitrary"]):
         extra[SYSTEM] = listed(words)
     return SceneMeta(
         wavelengths=wavelengths,
@@ -187,7 +189,7 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
         units=header.get("data units", ""),
         description=header.get("description", "").strip("{}").strip(),
         sensor=header.get("sensor type", ""),
-        crs=crs,
+        crs=system,
         transform=transform,
         extra=extra,
     )
@@ -248,19 +250,13 @@ def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...]
 
 def from_wkt(wkt: str) -> str:
     """WKT out of Esri's dialect, with its EPSG code, where rasterio knows it."""
-    if not wkt:
-        return ""
-    from rasterio import Env
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
 
-    try:
-        with Env():  # without one GDAL prints its own complaints
-            crs = CRS.from_wkt(wkt, morph_from_esri_dialect=True)
-            code = crs.to_epsg()
-            return (CRS.from_epsg(code) if code else crs).to_wkt()
-    except (CRSError, ValueError):
-        return wkt
+    def translated(CRS: Any) -> str:
+        found = CRS.from_wkt(wkt, morph_from_esri_dialect=True)
+        code = found.to_epsg()
+        return (CRS.from_epsg(code) if code else found).to_wkt()
+
+    return (crs.known(translated) or wkt) if wkt else ""
 
 
 def _named_system(entries: list[str]) -> str:
@@ -276,8 +272,4 @@ def _named_system(entries: list[str]) -> str:
         code = found[0].north + zones[0]
         if "south" in words:
             code = found[0].south and found[0].south + zones[0]
-    if not code:
-        return ""
-    from rasterio.crs import CRS
-
-    return CRS.from_epsg(code).to_wkt()
+    return crs.wkt(code) if code else ""

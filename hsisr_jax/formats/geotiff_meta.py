@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import carried, enmap, envi_header
+from hsisr_jax.formats import carried, crs, enmap, envi_header
 from hsisr_jax.formats.scene import SceneMeta, nanometres_of_one
 
 IN_NAME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(nm|um|µm|nanometers|micrometers)\b", re.IGNORECASE)
@@ -136,15 +136,7 @@ def beside(path: Path) -> set[Path]:
 
 def system(wkt: str) -> Any:
     """The reference system, or none if GDAL does not know it; then its text goes into a tag."""
-    from rasterio import Env
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        with Env():
-            return CRS.from_wkt(wkt) if wkt else None
-    except (CRSError, ValueError):
-        return None
+    return crs.known(lambda CRS: CRS.from_wkt(wkt)) if wkt else None
 
 
 def describe(dataset: Any, meta: SceneMeta) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hsisr_jax.formats.crs import wkt
 from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.hdf5_heap import check_heaps
 from hsisr_jax.formats.matlab5 import CLASSES
@@ -199,9 +200,7 @@ def _evenly(data: h5py.Dataset, found: Mapping, crs: str) -> tuple:
         ends.append((float(places[0] - step / 2), float(step)))
         geographic = "degree" in _word(values[0], "units")
     if not crs and geographic:
-        from rasterio.crs import CRS
-
-        crs = CRS.from_epsg(4326).to_wkt()
+        crs = wkt(4326)
     (left, dx), (top, dy) = ends
     return (dx, 0.0, left, 0.0, dy, top), crs
 

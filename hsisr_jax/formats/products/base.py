@@ -121,16 +121,3 @@ def unused(names: Iterable[str]) -> tuple[str, ...]:
     rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     listed = ", ".join(names[:SHOWN]) + rest
     return (f"its quality layers are neither used nor kept: {listed}",) if names else ()
-
-
-def wkt(code: int) -> str:
-    """The text of an EPSG code; empty where nobody knows it."""
-    from rasterio import Env
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        with Env():
-            return CRS.from_epsg(int(code)).to_wkt()
-    except (CRSError, ValueError):
-        return ""

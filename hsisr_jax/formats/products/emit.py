@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.crs import wkt
 from hsisr_jax.formats.hdf5_meta import attribute
-from hsisr_jax.formats.products.base import Part, PartsReader, control_points, unused, wkt
+from hsisr_jax.formats.products.base import Part, PartsReader, control_points, unused
 from hsisr_jax.formats.scene import SceneMeta, SceneReader, check_size
 
 KIND = "an EMIT product"
@@ -54,7 +55,7 @@ def open_scene(
     fill = attribute(data, "_FillValue")
     fill = -9999.0 if fill is None else float(np.asarray(fill).reshape(-1)[0])
     part = Part(data, "hwb", np.arange(data.shape[2]), fill=fill)
-    extra = _points(found, data.shape[:2], "location/lat", "location/lon")
+    extra = control_points(found.get("location/lat"), found.get("location/lon"), data.shape[:2])
     meta = SceneMeta(
         wavelengths=centres, fwhm=widths, bad_bands=None if good is None else good < 0.5,
         nodata=np.nan, sensor="EMIT", units=str(attribute(data, "units") or name),
@@ -64,12 +65,6 @@ def open_scene(
     notes += unused([mask.name] if mask != path and mask.is_file() else [])
     swath = PartsReader(path, KIND, [part], meta, notes=notes, owner=file)
     return _on_map(path, file, found, swath) if variable == ORTHO else swath
-
-
-def _points(
-    found: Mapping, shape: tuple[int, int], latitude: str, longitude: str
-) -> dict[str, str]:
-    return control_points(found.get(latitude), found.get(longitude), shape)
 
 
 def _on_map(path: Path, file: h5py.File, found: Mapping, swath: PartsReader) -> SceneReader:
@@ -131,8 +126,8 @@ def _tanager(path: Path, file: h5py.File, found: Mapping, variable: str | None):
     if "wavelengths" not in lists:
         raise UserError(f"{path}: {cubes[0]} has no attribute 'wavelengths' with one value a band")
     fill = attribute(data, "_FillValue")
-    extra = _points(found, data.shape[1:], TANAGER + "Geolocation Fields/Latitude",
-                    TANAGER + "Geolocation Fields/Longitude")  # fmt: skip
+    places = (f"{TANAGER}Geolocation Fields/{axis}" for axis in ("Latitude", "Longitude"))
+    extra = control_points(*map(found.get, places), data.shape[1:])
     good = lists.get("good_wavelengths")
     meta = SceneMeta(
         wavelengths=lists["wavelengths"], fwhm=lists.get("fwhm"), nodata=np.nan,

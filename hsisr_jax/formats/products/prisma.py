@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.crs import wkt
 from hsisr_jax.formats.hdf5_meta import attribute, number
-from hsisr_jax.formats.products.base import Part, PartsReader, control_points, unused, wkt
+from hsisr_jax.formats.products.base import Part, PartsReader, control_points, unused
 from hsisr_jax.formats.scene import SceneMeta
 
 KIND = "a PRISMA product"
