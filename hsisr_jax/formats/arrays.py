@@ -8,8 +8,6 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Self
@@ -22,11 +20,9 @@ from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, check_size
 from hsisr_jax.formats.variables import (
     CUBE,
     META,
-    WAVELENGTHS,
-    WIDTHS,
     choose,
-    companion,
     cube_shape,
+    meta_beside,
     meta_from,
 )
 
@@ -91,7 +87,7 @@ def _open_npz(path: Path, variable: str | None) -> SceneReader:
             if not info.filename.endswith(".npy"):
                 continue
             _check_member(path, info)
-            with _member(archive, info) as file:
+            with archive.open(info) as file:
                 name = info.filename.removesuffix(".npy")
                 heads[name], members[name] = _header(path, file), info
         numeric = {k: head for k, head in heads.items() if head[2].kind in NUMERIC}
@@ -104,7 +100,7 @@ def _open_npz(path: Path, variable: str | None) -> SceneReader:
             limit = min(members[key].file_size, MAX_SIDECAR)
             if dtype.hasobject or min(shape, default=0) < 0 or declared > limit:
                 return None
-            with _member(archive, members[key]) as file:
+            with archive.open(members[key]) as file:
                 return np.lib.format.read_array(BytesIO(file.read(MAX_SIDECAR)), allow_pickle=False)
 
         layout = _layout(path, name, head)
@@ -116,7 +112,7 @@ def _open_npz(path: Path, variable: str | None) -> SceneReader:
             return RawReader(path, layout, meta, kind="an npz file", data=path)
         declared = layout.offset + layout.nbytes
         check_size(path, declared, info.file_size)
-        with _member(archive, info) as file:
+        with archive.open(info) as file:
             data = file.read(declared)
     values = np.frombuffer(data, layout.dtype, offset=layout.offset).reshape(layout.shape)
     cube = values.transpose([layout.axes.index(axis) for axis in "hwb"])
@@ -126,12 +122,7 @@ def _open_npz(path: Path, variable: str | None) -> SceneReader:
 def _meta(heads: dict, numeric: dict, bands: int, load) -> SceneMeta:
     head = heads.get(META)
     own = load(META) if head is not None and head[2].kind == "U" and head[0] == () else None
-    text = None if own is None else str(own)
-    meta = meta_from(text, companion(list(numeric), WAVELENGTHS, bands, load), bands)
-    if text is None and meta.wavelengths is not None:
-        widths = companion(list(numeric), WIDTHS, bands, load)
-        meta = SceneMeta(wavelengths=meta.wavelengths, fwhm=widths)
-    return meta
+    return meta_beside(None if own is None else str(own), list(numeric), bands, load)
 
 
 def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
@@ -143,12 +134,6 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
     packed = info.compress_type == zipfile.ZIP_DEFLATED
     size = min(info.compress_size, path.stat().st_size)
     check_size(path, info.file_size, size, packed=packed)
-
-
-@contextmanager
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-    with archive.open(info) as file:
-        yield file
 
 
 def _data_start(path: Path, info: zipfile.ZipInfo) -> int:

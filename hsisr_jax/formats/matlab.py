@@ -12,16 +12,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.formats import matlab5
 from hsisr_jax.formats.raw import ORDERS, ArrayReader, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter
-from hsisr_jax.formats.variables import (
-    CUBE,
-    META,
-    WAVELENGTHS,
-    WIDTHS,
-    choose,
-    companion,
-    cube_shape,
-    meta_from,
-)
+from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape, meta_beside
 
 KIND = "a MATLAB file"
 
@@ -54,11 +45,7 @@ def _meta(path: Path, order: str, arrays: dict, texts: dict, bands: int) -> Scen
         return matlab5.load(path, arrays[name], order) if small else None
 
     text = matlab5.load_text(path, texts[META], order) if META in texts else None
-    meta = meta_from(text, companion(list(arrays), WAVELENGTHS, bands, load), bands)
-    if text is None and meta.wavelengths is not None:
-        widths = companion(list(arrays), WIDTHS, bands, load)
-        meta = SceneMeta(wavelengths=meta.wavelengths, fwhm=widths)
-    return meta
+    return meta_beside(text, list(arrays), bands, load)
 
 
 def check_dtype(path: Path, dtype: np.dtype) -> None:

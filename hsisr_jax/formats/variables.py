@@ -87,6 +87,17 @@ def companion(
     return None
 
 
+def meta_beside(
+    text: str | None, names: Sequence[str], bands: int, load: Callable[[str], np.ndarray | None]
+) -> SceneMeta:
+    """Our own metadata, else the wavelengths and widths among a file's other arrays."""
+    wavelengths = companion(names, WAVELENGTHS, bands, load)
+    meta = meta_from(text, wavelengths, bands)
+    if text is None and wavelengths is not None:
+        meta = SceneMeta(wavelengths=wavelengths, fwhm=companion(names, WIDTHS, bands, load))
+    return meta
+
+
 def meta_from(text: str | None, wavelengths: np.ndarray | None, bands: int) -> SceneMeta:
     """Our own metadata where a file has them and they fit, else the wavelengths alone."""
     if text:

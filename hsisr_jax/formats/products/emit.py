@@ -126,8 +126,9 @@ def _tanager(path: Path, file: h5py.File, found: Mapping, variable: str | None):
     if "wavelengths" not in lists:
         raise UserError(f"{path}: {cubes[0]} has no attribute 'wavelengths' with one value a band")
     fill = attribute(data, "_FillValue")
-    places = (f"{TANAGER}Geolocation Fields/{axis}" for axis in ("Latitude", "Longitude"))
-    extra = control_points(*map(found.get, places), data.shape[1:])
+    places = f"{TANAGER}Geolocation Fields/"
+    latitude, longitude = (found.get(f"{places}{axis}") for axis in ("Latitude", "Longitude"))
+    extra = control_points(latitude, longitude, data.shape[1:])
     good = lists.get("good_wavelengths")
     meta = SceneMeta(
         wavelengths=lists["wavelengths"], fwhm=lists.get("fwhm"), nodata=np.nan,
