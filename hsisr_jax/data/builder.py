@@ -19,13 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from hsisr_jax.data import disk, options, plan, swir, synthetic, twins
-from hsisr_jax.data.catalogue import (
-    builder_class,
-    load,
-    load_definition,
-    make_builder,
-    prepare,
-)
+from hsisr_jax.data.catalogue import builder_class, load, load_definition, make_builder, prepare
 from hsisr_jax.data.cubes import (
     ArrayCube,
     LazyCube,

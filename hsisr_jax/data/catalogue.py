@@ -194,11 +194,7 @@ def _sweep(target: epath.Path) -> None:
 
 
 def load(
-    name: str,
-    config: Choice = None,
-    *,
-    data_dir: str | Path,
-    roles: Iterable[str] = ROLES,
+    name: str, config: Choice = None, *, data_dir: str | Path, roles: Iterable[str] = ROLES
 ) -> list[dict[str, Any]]:
     """The scenes of a prepared dataset, one dict for each region, in the definition's order.
 

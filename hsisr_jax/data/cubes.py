@@ -300,10 +300,7 @@ def check_shape(cube: Cube, expected: tuple[int | None, int | None, int | None],
 
 
 def open_cube(
-    path: Path,
-    expected: tuple[int | None, int | None, int | None],
-    *,
-    variable: str | None = None,
+    path: Path, expected: tuple[int | None, int | None, int | None], *, variable: str | None = None
 ):
     """A scene reader for a published file, checked against the size that it should have."""
     reader = open_scene(path, variable=variable)

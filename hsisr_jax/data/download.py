@@ -66,11 +66,7 @@ def locate(source: Source, folders: list[Path]) -> Path | None:
 
 
 def obtain(
-    source: Source,
-    *,
-    manual_dir: Path | None,
-    cache_dir: Path,
-    progress: Progress | None = None,
+    source: Source, *, manual_dir: Path | None, cache_dir: Path, progress: Progress | None = None
 ) -> Path | None:
     """The file from the user's folder, else from the cache, else from its mirrors.
 

@@ -119,9 +119,7 @@ def pack(blocks: Iterable[Block], storage: Storage) -> dict[str, list[Block]]:
 
 
 def constants(
-    definition: SplitDefinition,
-    whole: Mapping[str, Statistics],
-    found: Mapping[int, Statistics],
+    definition: SplitDefinition, whole: Mapping[str, Statistics], found: Mapping[int, Statistics]
 ) -> dict[int, dict[str, float | str]]:
     """The values of each region that map to 0 and to 1 (logarithms for `log_minmax`)."""
     name, args = definition.normaliser.name, definition.normaliser.args

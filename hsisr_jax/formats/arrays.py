@@ -17,14 +17,7 @@ import numpy as np
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.raw import ArrayReader, RawLayout, RawReader, RawWriter, Staged, partial
 from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, check_size
-from hsisr_jax.formats.variables import (
-    CUBE,
-    META,
-    choose,
-    cube_shape,
-    meta_beside,
-    meta_from,
-)
+from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape, meta_beside, meta_from
 
 MAX_SIDECAR = 1 << 24
 MAX_MEMBERS = 10_000

@@ -59,11 +59,7 @@ class ConvTranspose(nn.Module):
         init = torch_uniform(k * k * self.features)  # PyTorch takes fan-in from axis 1
         kernel = self.param("kernel", init, (k, k, x.shape[-1], self.features))
         y = convolve_transposed(
-            x,
-            kernel,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
+            x, kernel, stride=self.stride, padding=self.padding, output_padding=self.output_padding
         )
         if not self.use_bias:
             return y

@@ -171,12 +171,7 @@ class GAT(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        x: jax.Array,
-        edges: jax.Array,
-        bias: jax.Array | None = None,
-        *,
-        train: bool = False,
+        self, x: jax.Array, edges: jax.Array, bias: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
         (b, n, _), dtype = x.shape, x.dtype
         x = nn.Dropout(self.dropout)(x, deterministic=not train)

@@ -112,10 +112,7 @@ class BiLSTM2D(nn.Module):
         ]
         y = jnp.concatenate(y, -1)  # b h w 4d
         return Dense(
-            self.features,
-            kernel_init=xavier_normal(),
-            bias_init=nn.initializers.zeros,
-            name="join",
+            self.features, kernel_init=xavier_normal(), bias_init=nn.initializers.zeros, name="join"
         )(y)
 
     def _weights(self, inputs: int) -> Weights:

@@ -129,11 +129,7 @@ def cc(
 
 
 def mare(
-    reference: jax.Array,
-    estimate: jax.Array,
-    *,
-    offset: float = 1.0,
-    mask: jax.Array | None = None,
+    reference: jax.Array, estimate: jax.Array, *, offset: float = 1.0, mask: jax.Array | None = None
 ) -> jax.Array:
     """Mean of |error| / (reference + offset); pixels where that divisor is 0 divide by 1."""
     reference, estimate = cubes(reference, estimate, mask)

@@ -41,8 +41,7 @@ def convolve_transposed(
     y = y.reshape(b, h, w, sh, stride, sw, stride, o)
     total = sum(
         jnp.pad(
-            y[:, :, :, p, :, q],
-            ((0, 0), (p, sh - 1 - p), (q, sw - 1 - q), (0, 0), (0, 0), (0, 0)),
+            y[:, :, :, p, :, q], ((0, 0), (p, sh - 1 - p), (q, sw - 1 - q), (0, 0), (0, 0), (0, 0))
         )
         for p in range(sh)
         for q in range(sw)

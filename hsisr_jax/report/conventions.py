@@ -19,10 +19,7 @@ METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "ergas": (
         "relative global error: 100 / scale times the root of the bands' mean of MSE / mean²",
-        {
-            "shift": "{shift} is added to both cubes first",
-            "clip": "both are clipped to {clip}",
-        },
+        {"shift": "{shift} is added to both cubes first", "clip": "both are clipped to {clip}"},
     ),
     "sam": (
         "mean spectral angle in {degrees}",

@@ -167,11 +167,7 @@ def fit(
 
 
 def _loop(
-    training: Training,
-    state: TrainState,
-    checkpoints: Checkpoints,
-    folder: Path,
-    signals: Signals,
+    training: Training, state: TrainState, checkpoints: Checkpoints, folder: Path, signals: Signals
 ) -> TrainState:
     """Optimises up to the last step; logs, validates and saves between dispatches."""
     experiment, config, trainer = training.experiment, training.experiment.config, training.trainer

@@ -46,11 +46,7 @@ def make_forward(module: nn.Module, *, precision: str, remat: bool) -> Callable:
 
         def run(variables, inputs):
             return module.apply(
-                variables,
-                inputs,
-                train=True,
-                rngs={"dropout": key},
-                mutable=["batch_stats"],
+                variables, inputs, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
             )
 
         run = jax.checkpoint(run) if remat else run
