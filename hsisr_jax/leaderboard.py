@@ -19,7 +19,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from hsisr_jax import arguments, train
+from hsisr_jax import arguments, identity, train
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import write_text
 from hsisr_jax.inference import cost, trained
@@ -27,7 +27,7 @@ from hsisr_jax.report import board, board_page
 from hsisr_jax.report.board import Row
 from hsisr_jax.report.titles import METHODS
 from hsisr_jax.training.stopping import Interrupted
-from hsisr_jax.training.workdir import as_dict, differences, read_config
+from hsisr_jax.training.workdir import as_dict, read_config
 
 USAGE = "usage: python -m hsisr_jax.leaderboard --config=FILE[:ARGUMENT] --workdir=FOLDER"
 
@@ -68,7 +68,7 @@ def finished(config: ConfigDict, place: Path) -> dict | None:
         found = json.loads((place / "metrics.json").read_text())
     except (OSError, ValueError):
         return None
-    changed = differences(read_config(place), as_dict(config))
+    changed = identity.changes(read_config(place), as_dict(config))
     return None if set(changed) - {"data.dir", "data.manual_dir"} else found
 
 

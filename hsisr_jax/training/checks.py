@@ -1,6 +1,6 @@
 """Checks of a config and of its dataset before a run starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -79,11 +79,12 @@ def check(config: ConfigDict, *, evaluates: bool = False) -> None:
         )
 
 
-def at(config: ConfigDict, key: str) -> Any:
+def at(config: Mapping | ConfigDict, key: str) -> Any:
     """The value at a dotted key; None where there is none."""
     found: Any = config
     for name in key.split("."):
-        found = found[name] if isinstance(found, ConfigDict) and name in found else None
+        known = isinstance(found, Mapping | ConfigDict) and name in found
+        found = found[name] if known else None
     return found
 
 

@@ -20,6 +20,7 @@ from hsisr_jax.checkpoints import FOLDER
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import write_text
 from hsisr_jax.inference import older, packaged
+from hsisr_jax.training.checks import at
 
 # what may change between the runs of one workdir without making it another experiment
 FREE = {
@@ -86,10 +87,10 @@ class Workdir:
     def other_evaluation(self) -> Path | None:
         """The folder of an evaluation with other options than the run's own; None: its own."""
         own = read_config(self.path)
-        changed = [key for key in differences(own, self.config) if _is_in(key, SCORING)]
+        changed = [key for key in identity.changes(own, self.config) if _is_in(key, SCORING)]
         if not changed:
             return None
-        words = "_".join(f"{key.split('.')[-1]}-{_at(self.config, key)}" for key in changed)
+        words = "_".join(f"{key.split('.')[-1]}-{at(self.config, key)}" for key in changed)
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in words)
         if len(name) > LONGEST:
             name = f"{name[:LONGEST]}-{identity.of_json(words)[:6]}"
@@ -186,10 +187,10 @@ def config_of(
 
 def _check_same(before: dict, now: dict, workdir: str | os.PathLike, evaluates: bool) -> None:
     free = FREE | SCORING if evaluates else FREE
-    changed = [key for key in differences(before, now) if not _is_in(key, free)]
+    changed = [key for key in identity.changes(before, now) if not _is_in(key, free)]
     if changed:
         shown = ", ".join(
-            f"{key} ({_at(before, key)!r} there, {_at(now, key)!r} now)" for key in changed[:3]
+            f"{key} ({at(before, key)!r} there, {at(now, key)!r} now)" for key in changed[:3]
         )
         raise UserError(
             f"the workdir {workdir} belongs to another config: {shown}; choose another --workdir"
@@ -215,7 +216,7 @@ def as_dict(config: ConfigDict | Mapping) -> dict:
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     found = json.loads(json.dumps(plain))
     for *outer, name in (key.split(".") for key in PLACES):
-        part = _at(found, ".".join(outer)) if outer else found
+        part = at(found, ".".join(outer)) if outer else found
         if isinstance(part, dict) and part.get(name):
             part[name] = _absolute(part[name])
     return found
@@ -228,27 +229,8 @@ def _absolute(place: Any) -> Any:
     return os.path.abspath(os.path.expanduser(place)) if local else place
 
 
-def differences(a: Mapping, b: Mapping, prefix: str = "") -> list[str]:
-    """Dotted keys at which two configs differ."""
-    found = []
-    for key in sorted(set(a) | set(b)):
-        left, right = a.get(key), b.get(key)
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += differences(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(prefix + key)
-    return found
-
-
 def _is_in(key: str, parts: set[str]) -> bool:
     return any(key == part or key.startswith(f"{part}.") for part in parts)
-
-
-def _at(config: Mapping, key: str) -> Any:
-    found: Any = config
-    for name in key.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
 
 
 def environment() -> dict:

@@ -13,12 +13,13 @@ import defaults
 import numpy as np
 import pytest
 
+from hsisr_jax import identity
 from hsisr_jax.errors import UserError
 from hsisr_jax.report.runs import flat
 from hsisr_jax.training.hooks import Means, MetricsLog, Progress, clock
 from hsisr_jax.training.patience import Patience
 from hsisr_jax.training.stopping import Signals
-from hsisr_jax.training.workdir import Workdir, differences, read_config
+from hsisr_jax.training.workdir import Workdir, read_config
 
 CONFIG = {"model": {"name": "sspsr", "features": 8}, "steps": 10, "data": {"dir": ""}}
 
@@ -150,7 +151,10 @@ def test_a_broken_config_is_a_clear_error(tmp_path, text):
 
 
 def test_differences_are_dotted():
-    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0}) == ["a.c", "d"]
+    assert identity.changes({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0}) == [
+        "a.c",
+        "d",
+    ]
 
 
 def test_a_line_holds_the_means_since_the_last_one(tmp_path):
