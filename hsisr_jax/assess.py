@@ -4,9 +4,7 @@
 for the page of a prediction; `evaluate_pair` is `--mode=eval --input=SCENE --reference=SCENE`.
 """
 
-import csv
 import io
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ import numpy as np
 from hsisr_jax import formats, identity, locks, report
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import write_text
+from hsisr_jax.files import csv_text, write_json, write_text
 from hsisr_jax.formats import SceneReader
 from hsisr_jax.inference import pairs, sensed, survey, trained, without_truth
 from hsisr_jax.inference.options import Options
@@ -148,7 +146,7 @@ def evaluate_scene(
             place = place if place.suffix == ".json" else place.with_name(f"{place.name}.json")
         found = assess(network, scene, options)
     place.parent.mkdir(parents=True, exist_ok=True)
-    write_text(place, json.dumps(found.to_json(), indent=1) + "\n")
+    write_json(place, found.to_json())
     write_text(place.with_suffix(".csv"), to_csv(found))
     print(f"{table(found)}\nscores: {place}, {place.with_suffix('.csv').name}")
     return found
@@ -203,21 +201,16 @@ def _line(name: str, *cells: str) -> str:
 
 def to_csv(found: Assessment) -> str:
     """A row for each protocol, method and band; first the means over all bands (band `all`)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["protocol", "method", "band", "wavelength_nm", "psnr_db", "rmse", "sam_deg",
-                     "ergas"])  # fmt: skip
-    rows = [("reduced", name, scores) for name, scores in found.reduced.items()]
-    rows += [("consistency", "network", found.consistency)] if found.consistency else []
-    for protocol, method, scores in rows:
-        writer.writerow([protocol, method, "all", "", scores.psnr, scores.rmse, scores.sam,
-                         scores.ergas])  # fmt: skip
-        centres = found.wavelengths or [""] * found.bands
-        for band, (at, psnr, rmse) in enumerate(
-            zip(centres, scores.psnr_by_band, scores.rmse_by_band), 1
-        ):
-            writer.writerow([protocol, method, band, at, psnr, rmse, "", ""])
-    return text.getvalue()
+    rows: list[list] = [["protocol", "method", "band", "wavelength_nm", "psnr_db", "rmse",
+                         "sam_deg", "ergas"]]  # fmt: skip
+    tables = [("reduced", name, scores) for name, scores in found.reduced.items()]
+    tables += [("consistency", "network", found.consistency)] if found.consistency else []
+    centres = found.wavelengths or [""] * found.bands
+    for *names, scores in tables:
+        rows.append([*names, "all", "", scores.psnr, scores.rmse, scores.sam, scores.ergas])
+        by_band = zip(centres, scores.psnr_by_band, scores.rmse_by_band)
+        rows += [[*names, band, *values, "", ""] for band, values in enumerate(by_band, 1)]
+    return csv_text(rows)
 
 
 def evaluate_pair(
@@ -251,8 +244,8 @@ def evaluate_pair(
     shown |= {"lms": cubes["bicubic"]} if "bicubic" in cubes else {}
     results[chosen].kept[Path(input).stem] = pairs.kept(shown, wavelengths)
     results[chosen].save_kept(folder / "eval")
-    for name, value in (("metrics", found), ("config", as_dict(config))):
-        write_text(folder / f"{name}.json", json.dumps(value, indent=1) + "\n")
+    write_json(folder / "metrics.json", found)
+    write_json(folder / "config.json", as_dict(config))
     write_text(folder / "metrics.csv", pairs.to_csv(results, found["method"]))
     page = report.write([folder], folder / "report" / "index.html")
     print(f"{pairs.tables(results, found['method'])}\nreport: {page}")

@@ -23,7 +23,7 @@ import numpy as np
 
 from hsisr_jax import cluster
 from hsisr_jax.errors import UserError, disk_number, stop_in
-from hsisr_jax.files import write_text
+from hsisr_jax.files import read_json, write_text
 
 FOLDER = "checkpoints"
 ATTEMPTS = 5  # to read checkpoints that a run is replacing
@@ -263,10 +263,7 @@ class _Kept:
 
 def _scores_in(path: Path) -> dict[str, float]:
     """The scores stored beside a step; none if the file is not readable."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
+    found = read_json(path)
     return found if isinstance(found, dict) else {}
 
 

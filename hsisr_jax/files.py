@@ -1,11 +1,14 @@
 """Writing a file whole or not at all, and what to say where the disk refuses."""
 
+import csv
 import errno
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hsisr_jax.errors import UserError
 
@@ -40,6 +43,26 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with written(path, "w") as file:
         file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def csv_text(rows: Iterable[Sequence]) -> str:
+    """Rows as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def disk_error(path: Path, error: OSError) -> UserError:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax import arguments, identity, train
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import write_text
+from hsisr_jax.files import read_json, write_text
 from hsisr_jax.inference import cost, trained
 from hsisr_jax.report import board, board_page
 from hsisr_jax.report.board import Row
@@ -64,9 +64,8 @@ def _made(config: ConfigDict, place: Path) -> dict:
 
 def finished(config: ConfigDict, place: Path) -> dict | None:
     """The metrics of a run that has finished with exactly this config."""
-    try:
-        found = json.loads((place / "metrics.json").read_text())
-    except (OSError, ValueError):
+    found = read_json(place / "metrics.json")
+    if found is None:
         return None
     changed = identity.changes(read_config(place), as_dict(config))
     return None if set(changed) - {"data.dir", "data.manual_dir"} else found

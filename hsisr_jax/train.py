@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from hsisr_jax import identity, mesh, metrics, report
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import write_text
+from hsisr_jax.files import write_json, write_text
 from hsisr_jax.inference import domains, outputs, pairs, trained
 from hsisr_jax.inference.baselines import anyband, back_projected, least_squares, projects
 from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
@@ -20,7 +20,7 @@ from hsisr_jax.training import setup, start
 from hsisr_jax.training.experiment import Experiment
 from hsisr_jax.training.fit import fit, seconds
 from hsisr_jax.training.stopping import Signals
-from hsisr_jax.training.workdir import Workdir, as_dict, environment, write_json
+from hsisr_jax.training.workdir import Workdir, as_dict, environment
 
 
 def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike) -> dict:

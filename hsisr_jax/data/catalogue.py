@@ -25,7 +25,7 @@ from hsisr_jax.data.download import Progress, locate
 from hsisr_jax.data.packages import names, package_folder
 from hsisr_jax.data.splits import ROLES, SplitDefinition
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import write_text
+from hsisr_jax.files import read_json, write_text
 from hsisr_jax.identity import WHOLE, changes, of_file, of_place
 
 SUMS = "sums.json"  # beside the stored files: their digests
@@ -126,10 +126,7 @@ def prepare(
 def _up_to_date(builder: tfds.core.GeneratorBasedBuilder, manual: Path | None) -> bool:
     """Whether the dataset exists and was made with the current definition and from the current
     files. (The files of `scene` are in its config's name.)"""
-    try:
-        stored = json.loads((builder.data_path / "metadata.json").read_text())
-    except (OSError, ValueError):
-        return False
+    stored = read_json(builder.data_path / "metadata.json") or {}
     if stored.get("requested") != builder.builder_config.split.to_json():
         return False
     if damage := _damage(Path(builder.data_path)):

@@ -1,7 +1,5 @@
 """Evaluation of a network on test images, whole or in tiles."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from scipy.ndimage import minimum_filter
 from hsisr_jax import metrics
 from hsisr_jax.data.batches import Recipe, of_image
 from hsisr_jax.data.scenes import Scene
+from hsisr_jax.files import csv_text
 from hsisr_jax.inference.ensemble import over_symmetries
 from hsisr_jax.inference.projection import back_project
 from hsisr_jax.inference.tiles import in_tiles
@@ -86,17 +85,15 @@ class Evaluation:
         }
 
     def to_csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        keys = list(self.means(self.methods()[0])) if self.images else []
-        writer.writerow(["image", "method", *keys])
-        for image in self.images:
-            for method in self.methods():
-                writer.writerow([image["name"], method, *(image[method][key] for key in keys)])
-        for method in self.methods():
-            mean = self.means(method)
-            writer.writerow(["mean", method, *(mean[key] for key in keys)])
-        return text.getvalue()
+        methods = self.methods()
+        keys = list(self.means(methods[0])) if self.images else []
+        means = {"name": "mean"} | {method: self.means(method) for method in methods}
+        rows = [
+            [image["name"], method, *(image[method][key] for key in keys)]
+            for image in (*self.images, means)
+            for method in methods
+        ]
+        return csv_text([["image", "method", *keys], *rows])
 
     def save_kept(self, folder: Path) -> None:
         """Writes the kept cubes for the report: `eval/<image>.npz`, float16."""

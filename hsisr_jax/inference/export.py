@@ -5,7 +5,6 @@ in the same units: the normalisation and the bicubic upsampling are part of it. 
 the network's code does not depend on them, else only the batch is, else nothing.
 """
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from jax import export as jax_export
 from hsisr_jax import resize
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import write_text, written
+from hsisr_jax.files import read_json, write_json, written
 from hsisr_jax.inference import trained
 from hsisr_jax.inference.trained import Trained
 from hsisr_jax.ops.platforms import tracing_for
@@ -105,15 +104,12 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
     }
     with written(path) as file:
         file.write(exported.serialize())
-    write_text(description, json.dumps(facts, indent=1) + "\n")
+    write_json(description, facts)
     return facts
 
 
 def _is_description(path: Path) -> bool:
-    try:
-        facts = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return False
+    facts = read_json(path)
     return isinstance(facts, dict) and {"network", "free", "platforms"} <= set(facts)
 
 

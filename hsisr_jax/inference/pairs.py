@@ -1,7 +1,5 @@
 """Scores of one cube against its reference, by every protocol, in the form of an evaluation."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 from hsisr_jax import identity, metrics, resize
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
+from hsisr_jax.files import csv_text
 from hsisr_jax.formats import SceneReader
 from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference.evaluate import Evaluation, Protocol, table
@@ -99,16 +98,14 @@ def to_json(results: Mapping[str, Evaluation], chosen: str, facts: Mapping) -> d
 
 def to_csv(results: Mapping[str, Evaluation], name: str) -> str:
     """A row for each protocol, method and metric; `name` is that of the method that was tested."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["protocol", "image", "method", "metric", "value"])
+    rows: list[list] = [["protocol", "image", "method", "metric", "value"]]
     for protocol, found in results.items():
         for image in found.images:
             for method in found.methods():
                 label = no_formula(name if method == "test" else method)
-                for key, value in image[method].items():
-                    writer.writerow([protocol, no_formula(image["name"]), label, key, value])
-    return text.getvalue()
+                start = [protocol, no_formula(image["name"]), label]
+                rows += [[*start, key, value] for key, value in image[method].items()]
+    return csv_text(rows)
 
 
 def tables(results: Mapping[str, Evaluation], title: str) -> str:

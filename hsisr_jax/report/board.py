@@ -1,12 +1,11 @@
 """The leaderboard's table: rows, winners, markdown and CSV."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hsisr_jax.files import csv_text
 from hsisr_jax.report.tables import direction, escape, in_order
 
 
@@ -158,11 +157,10 @@ def no_formula(text: str) -> str:
 
 def to_csv(rows: Sequence[Row]) -> str:
     """A row for each network, dataset and scale; mean, deviation, published figure of a key."""
-    text, names = io.StringIO(), keys(rows)
-    writer = csv.writer(text, lineterminator="\n")
+    names = keys(rows)
     head = [f"{key}_{part}" for key in names for part in ("mean", "std", "published")]
     facts = ["dataset", "scale", "protocol", "network", "seeds", "parameters"]
-    writer.writerow([*facts, "flop_per_output_pixel", "seconds", *head])
+    lines: list[list] = [[*facts, "flop_per_output_pixel", "seconds", *head]]
     for row in rows:
         values: list = []
         for key in names:
@@ -174,5 +172,5 @@ def to_csv(rows: Sequence[Row]) -> str:
         texts = map(no_formula, (row.dataset, row.protocol, row.network))
         dataset, protocol, network = texts
         cells: list = [dataset, row.scale, protocol, network, row.seeds, row.parameters]
-        writer.writerow([*cells, row.operations, seconds, *values])
-    return text.getvalue()
+        lines.append([*cells, row.operations, seconds, *values])
+    return csv_text(lines)

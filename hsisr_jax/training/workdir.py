@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from hsisr_jax import identity, locks
 from hsisr_jax.checkpoints import FOLDER
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import write_text
+from hsisr_jax.files import write_json
 from hsisr_jax.inference import older, packaged
 from hsisr_jax.training.checks import at
 
@@ -152,11 +152,6 @@ class Workdir:
     def _check_config(self) -> None:
         if (self.path / "config.json").exists():
             _check_same(read_config(self.path), self.config, self.path, self.evaluates)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def _read_identity(path: Path) -> dict:
