@@ -46,16 +46,6 @@ class Region:
     def shape(self) -> tuple[int, int]:
         return self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
 
-    def overlaps(self, other: "Region") -> bool:
-        """Whether the two share a pixel (of the same spectral domain)."""
-        if (self.scene, self.domain) != (other.scene, other.domain):
-            return False
-        return _crosses(self.rows, other.rows) and _crosses(self.cols, other.cols)
-
-
-def _crosses(a: Span, b: Span) -> bool:
-    return a[0] < b[1] and b[0] < a[1]
-
 
 @dataclass(frozen=True)
 class Fractions:
@@ -281,14 +271,6 @@ def held_out(patches: np.ndarray, validation: tuple | None) -> tuple[np.ndarray,
     count = min(max(round(len(patches) * fraction), 1), len(patches) - 1)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(patches))
     return patches[np.sort(order[count:])], patches[np.sort(order[:count])]
-
-
-def leaks(regions: Iterable[Region]) -> list[tuple[Region, Region]]:
-    """Pairs of a test region and a training or validation region that share pixels."""
-    regions = list(regions)
-    tests = [r for r in regions if r.role == "test"]
-    others = [r for r in regions if r.role != "test"]
-    return [(t, o) for t in tests for o in others if t.overlaps(o)]
 
 
 def tile_origins(height: int, width: int, tile: int = 128, threshold: float = 0.5) -> np.ndarray:

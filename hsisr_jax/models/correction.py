@@ -19,7 +19,7 @@ GAIN = "residual_gain"
 class Correction(nn.Module):
     """`sr = base + network's sr`.
 
-    `last_layer` is the path of the network's layer that starts at zero (`zero_start`); without one
+    `last_layer` is the path of the network's layer that starts at zero (`with_zeros`); without one
     its output gets one factor a band, zero at the start. With `adds_bicubic` the network adds the
     bicubic image itself, which is taken out again. Inputs are divided by `level` and outputs
     multiplied by it, so dark scenes train at the usual scale; it is stored with the weights. None
@@ -52,10 +52,6 @@ class Correction(nn.Module):
         if level is not None:
             detail, out = level * detail, out | _times(level, out)
         return out | {"sr": self.base(self, batch) + detail}
-
-    def zero_start(self, params: dict) -> dict:
-        """Fresh parameters with the network's last layer at zero."""
-        return with_zeros(params, self.last_layer)
 
 
 def _times(level: jax.Array, out: dict) -> dict:

@@ -79,19 +79,6 @@ def pack(cubes: Mapping[str, np.ndarray], *, budget: float) -> Group:
     return Group(mean, basis, step, span, packed)
 
 
-def unpack(group: Group, key: str) -> np.ndarray:
-    """The cube as the page shows it, after quantisation."""
-    cube = group.cubes[key]
-    planes = np.frombuffer(zlib.decompress(cube.data), np.uint8)
-    planes = planes.reshape(-1, 2, cube.height, cube.width).astype(np.uint16)
-    zigzag = planes[:, 0] | planes[:, 1] << 8
-    scores = (zigzag >> 1).astype(np.int16) ^ -(zigzag & 1).astype(np.int16)
-    for index, predicted in enumerate(cube.predicted):
-        if predicted:
-            scores[index] = np.cumsum(scores[index], axis=1, dtype=np.int16)
-    return group.mean + np.einsum("khw,kc->hwc", scores * np.float32(group.step), group.basis)
-
-
 def _sample(cube: np.ndarray) -> np.ndarray:
     pixels = cube.reshape(-1, cube.shape[-1])
     return pixels[:: max(1, len(pixels) // SAMPLE)].astype(np.float64)

@@ -40,11 +40,8 @@ def first_state(experiment: Experiment, trainer: Trainer) -> TrainState:
 
 def zero_start(spec: NetworkSpec) -> Callable[[dict], dict]:
     """The function that sets new parameters so that a correction starts at its base."""
-    return (lambda params: with_zeros(params, spec.last_layer)) if spec.corrects else _unchanged
-
-
-def _unchanged(params: dict) -> dict:
-    return params
+    layer = spec.last_layer if spec.corrects else None
+    return lambda params: with_zeros(params, layer)
 
 
 def base_variables(spec: NetworkSpec, experiment: Experiment, trainer: Trainer) -> dict[str, Any]:

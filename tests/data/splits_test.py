@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from golden import ROOT
+from leaks import leaks
 
 from hsisr_jax.data import builder
 from hsisr_jax.data import normalise as data_normalise
@@ -17,7 +18,6 @@ from hsisr_jax.data.splits import (
     Region,
     SplitDefinition,
     held_out,
-    leaks,
     patch_origins,
     tile_origins,
 )

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from leaks import leaks
 
 from hsisr_jax.data import builder
-from hsisr_jax.data.splits import ROLES, SplitDefinition, leaks
+from hsisr_jax.data.splits import ROLES, SplitDefinition
 from hsisr_jax.errors import UserError
 
 NAMES = builder.names()

@@ -10,6 +10,7 @@ from configs import common
 from hsisr_jax import models, resize
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.ensemble import Ensemble
+from hsisr_jax.models.correction import with_zeros
 from hsisr_jax.models.spec import describe
 from hsisr_jax.training import checks
 
@@ -88,7 +89,7 @@ def test_a_correction_by_several_networks_starts_at_the_base():
     module = spec.module()
     assert spec.last_layer == "member/stage_0/upsample"
     variables = jax.jit(lambda key: module.init(key, inputs))(jax.random.key(1))
-    params = module.zero_start(variables["params"])
+    params = with_zeros(variables["params"], module.last_layer)
     out = jax.jit(module.apply)({**variables, "params": params}, inputs)
     np.testing.assert_allclose(out["sr"], inputs["lms"], atol=1e-6)
     np.testing.assert_allclose(out["spread"], 0, atol=1e-6)

@@ -45,7 +45,7 @@ def test_every_network_starts_at_bicubic(name):
     variables = jax.tree.map(lambda x: jnp.full(x.shape, 0.01, x.dtype), dict(shapes))
     variables["constants"] = {"level": jnp.float32(0.5)}
     variables.pop("intermediates", None)
-    params = module.zero_start(variables.pop("params"))
+    params = with_zeros(variables.pop("params"), module.last_layer)
     if "residual_gain" in params:
         params["residual_gain"] *= 0
     apply = jax.jit(lambda v: module.apply(v, inputs, train=False)["sr"])
@@ -110,7 +110,7 @@ def test_spectral_super_resolution_starts_at_the_linear_map():
     base = {"kind": "least_squares"}
     module = describe("ssran", {"features": 8}, scale=1, bands=5, msi_bands=3, base=base).module()
     params = module.init(jax.random.key(1), {"msi": msi}, train=False)["params"]
-    params = module.zero_start(params)
+    params = with_zeros(params, module.last_layer)
     params["least_squares"] = {"kernel": kernel, "bias": np.arange(5.0)}
     sr = module.apply({"params": params}, {"msi": msi}, train=False)["sr"]
     np.testing.assert_allclose(sr, np.asarray(msi) @ kernel + np.arange(5.0), rtol=1e-5)
@@ -146,7 +146,7 @@ def test_the_base_may_be_back_projected():
     base = {"rounds": 2, "dark_level": 0.09, "degradation": {"name": "bicubic"}}
     module = correction("snlsr", level=1.5, kind="back_projected", **base).module()
     variables = made_up_variables(module, inputs)
-    params = module.zero_start(variables["params"])
+    params = with_zeros(variables["params"], module.last_layer)
     sr = jax.jit(lambda v: module.apply(v, inputs)["sr"])({**variables, "params": params})
     lms, lr = (np.asarray(inputs[name][0]) for name in ("lms", "lr"))
     expected = back_project(lms, lr, observe, scale=SCALE, rounds=2, dark=0.09)

@@ -1,10 +1,25 @@
 """Packed cubes decode to what the page claims."""
 
+import zlib
+
 import numpy as np
 import pytest
 from report_workdirs import blurred, scene
 
 from hsisr_jax.report import spectra
+
+
+def decoded(group, key):
+    """The cube as the page shows it, after quantisation."""
+    cube = group.cubes[key]
+    planes = np.frombuffer(zlib.decompress(cube.data), np.uint8)
+    planes = planes.reshape(-1, 2, cube.height, cube.width).astype(np.uint16)
+    zigzag = planes[:, 0] | planes[:, 1] << 8
+    scores = (zigzag >> 1).astype(np.int16) ^ -(zigzag & 1).astype(np.int16)
+    for index, predicted in enumerate(cube.predicted):
+        if predicted:
+            scores[index] = np.cumsum(scores[index], axis=1, dtype=np.int16)
+    return group.mean + np.einsum("khw,kc->hwc", scores * np.float32(group.step), group.basis)
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +31,7 @@ def cubes():
 def test_stated_errors_are_the_errors_of_the_decoded_cubes(cubes):
     group = spectra.pack(cubes, budget=1e9)
     for key, cube in cubes.items():
-        error = spectra.unpack(group, key) - cube
+        error = decoded(group, key) - cube
         packed = group.cubes[key]
         np.testing.assert_allclose(np.sqrt(np.mean(error**2)), packed.rms, rtol=1e-3)
         np.testing.assert_allclose(np.abs(error).max(), packed.worst, rtol=1e-2)
@@ -51,7 +66,7 @@ def test_a_noiseless_mixture_needs_as_few_components_as_it_has_materials():
 )
 def test_unusual_cubes(cube):
     group = spectra.pack({"a": cube}, budget=1e9)
-    error = np.abs(spectra.unpack(group, "a") - cube)
+    error = np.abs(decoded(group, "a") - cube)
     assert error.max() <= 2e-3 * max(np.ptp(cube.astype(np.float64)), 1.0)
 
 
@@ -65,10 +80,10 @@ def test_differences_that_wrap_round_decode():
         1.0,
         {"a": spectra.Packed(1, 3, data, predicted, 0.0, 0.0)},
     )
-    np.testing.assert_array_equal(spectra.unpack(group, "a"), scores.astype(np.float32))
+    np.testing.assert_array_equal(decoded(group, "a"), scores.astype(np.float32))
     forced = spectra.Packed(1, 3, _predict(scores), (True,), 0.0, 0.0)
     group = spectra.Group(group.mean, group.basis, 1.0, 1.0, {"a": forced})
-    np.testing.assert_array_equal(spectra.unpack(group, "a"), scores.astype(np.float32))
+    np.testing.assert_array_equal(decoded(group, "a"), scores.astype(np.float32))
 
 
 def _predict(scores: np.ndarray) -> bytes:
