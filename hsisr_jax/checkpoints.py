@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from hsisr_jax import cluster
-from hsisr_jax.errors import UserError, disk_number, stop_in
+from hsisr_jax.errors import UserError, disk_number, first_line, stop_in
 from hsisr_jax.files import read_json, write_text
 
 FOLDER = "checkpoints"
@@ -304,7 +304,7 @@ def _first_line(error: BaseException) -> str:
     """The first cause in one line, without the messages that Orbax wraps around it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return first_line(error, 300)
 
 
 def targets(tree: Any, shardings: Any) -> Any:

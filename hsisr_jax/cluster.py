@@ -11,7 +11,7 @@ import sys
 
 import jax
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, first_line
 
 NETWORK = r"gloo|nccl|connection (reset|closed|refused)|heartbeat|coordination service"
 HEARTBEAT = 60  # seconds of silence after which a process counts as lost
@@ -89,7 +89,7 @@ def _initialize(**options) -> None:
         jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT, **options)
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"the processes could not find each other: {_first_line(error)}; check the address of "
+            f"the processes could not find each other: {first_line(error)}; check the address of "
             "the first one, and that all were started"
         ) from error
 
@@ -114,7 +114,7 @@ def lost(error: BaseException) -> UserError | None:
         return None
     return UserError(
         f"process {jax.process_index()}: another process of this run has ended, or cannot be "
-        f"reached ({_first_line(error)}); start all of them again with the same command to resume"
+        f"reached ({first_line(error)}); start all of them again with the same command to resume"
     )
 
 
@@ -126,7 +126,3 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -15,6 +15,11 @@ class MissingFile(UserError):
     """A published file is not on this machine and cannot be fetched."""
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of what an error says, cut; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:most]
+
+
 def stop_in(error: BaseException | None) -> BaseException | None:
     """The stop of the process (Ctrl-C, a signal) that a library has reported as an error of its
     own, if there is one in a chain of exceptions."""

@@ -24,7 +24,7 @@ from hsisr_jax.data import disk, plan
 from hsisr_jax.data.download import Progress, locate
 from hsisr_jax.data.packages import names, package_folder
 from hsisr_jax.data.splits import ROLES, SplitDefinition
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, first_line
 from hsisr_jax.files import read_json, write_text
 from hsisr_jax.identity import WHOLE, changes, of_file, of_place
 
@@ -208,10 +208,9 @@ def load(
     except UserError:
         raise
     except Exception as error:  # of the libraries that read the stored files
-        why = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(
-            f"{builder.data_path} cannot be read ({why}): delete this folder, and run "
-            "--mode=prepare"
+            f"{builder.data_path} cannot be read ({first_line(error, 150)}): delete this folder, "
+            "and run --mode=prepare"
         ) from error
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, first_line
 from hsisr_jax.files import written
 
 State = dict[str, np.ndarray]
@@ -61,7 +62,7 @@ def _read_npz(path: Path) -> State:
     except UserError:
         raise
     except Exception as error:  # numpy and zipfile meet damage with nearly every type of error
-        raise UserError(f"{path} is not an .npz of plain arrays: {_line(error)}") from error
+        raise UserError(f"{path} is not an .npz of plain arrays: {first_line(error)}") from error
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -77,11 +78,6 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.filename} promises {shape} and is too short for it")
 
 
-def _write_npz(file, state: State) -> None:
-    arrays: dict = dict(state)
-    np.savez(file, **arrays)
-
-
 def _read_torch(path: Path) -> State:
     torch = _torch("read")
     try:
@@ -92,7 +88,7 @@ def _read_torch(path: Path) -> State:
             "save model.state_dict() alone where the model was trained"
         ) from error
     except Exception as error:  # a damaged pickle calls PyTorch's functions with anything
-        raise UserError(f"{path} is not a PyTorch file: {_line(error)}") from error
+        raise UserError(f"{path} is not a PyTorch file: {first_line(error)}") from error
     tensors = _state_dict(content)
     if not tensors:
         raise UserError(f"{path} holds no state dict: save model.state_dict()")
@@ -102,7 +98,7 @@ def _read_torch(path: Path) -> State:
     try:
         return {name: _to_numpy(tensor, torch) for name, tensor in tensors.items()}
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} holds tensors that are not plain: {_line(error)}") from error
+        raise UserError(f"{path} holds tensors that are not plain: {first_line(error)}") from error
 
 
 def _state_dict(content) -> dict:
@@ -137,11 +133,10 @@ def _torch(what: str):
 
 
 def _read_safetensors(path: Path) -> State:
-    safetensors = _safetensors()
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except Exception as error:  # of the library, for every kind of damage
-        raise UserError(f"{path} is not a safetensors file: {_line(error)}") from error
+        raise UserError(f"{path} is not a safetensors file: {first_line(error)}") from error
     unknown = sorted({entry["dtype"] for _, entry in entries} - set(DTYPES))
     if unknown:
         raise UserError(f"{path} holds tensors of type {unknown[0]}, which numpy lacks")
@@ -160,26 +155,12 @@ def _write_safetensors(file, state: State) -> None:
     for name, value in state.items():
         if value.dtype not in known:
             raise UserError(f"{name!r} has the type {value.dtype}, which safetensors lacks")
-    file.write(_safetensors().numpy.save(state))
-
-
-def _safetensors():
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise UserError(
-            ".safetensors files need a package that is not installed: pip install safetensors"
-        ) from error
-    return safetensors
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    file.write(safetensors.numpy.save(state))
 
 
 FORMATS: dict[str, tuple[Callable, Callable]] = {
     ".pth": (_read_torch, _write_torch),
     ".pt": (_read_torch, _write_torch),
-    ".npz": (_read_npz, _write_npz),
+    ".npz": (_read_npz, lambda file, state: np.savez(file, **state)),
     ".safetensors": (_read_safetensors, _write_safetensors),
 }
