@@ -15,7 +15,7 @@ from flax import struct
 from hsisr_jax import resize
 from hsisr_jax.data import sampler
 from hsisr_jax.data.normalise import compress
-from hsisr_jax.data.sampler import Patches
+from hsisr_jax.data.sampler import SCALING, Patches
 from hsisr_jax.errors import UserError
 
 Batch = dict[str, jax.Array]
@@ -39,7 +39,7 @@ def draw(patches: Patches, seed: int, step, batch_size: int, *, augment: bool, p
     chosen, symmetry = sampler.choose(patches.counts, seed, step, batch_size, augment=augment)
     chosen, symmetry = place(chosen), place(symmetry)
     pixels = sampler.gather(patches, chosen)
-    return _draw(patches, pixels, chosen, symmetry if augment else None)
+    return drawn(patches, pixels, chosen, symmetry if augment else None)
 
 
 def draw_on_host(
@@ -51,19 +51,13 @@ def draw_on_host(
     )
     chosen, symmetry = chosen[part], symmetry[part]
     pixels = sampler.gather_on_host(patches, chosen)
-    return _draw(patches, pixels, chosen, symmetry if augment else None)
+    return drawn(patches, pixels, chosen, symmetry if augment else None)
 
 
-def _draw(patches: Patches, pixels, chosen, symmetry) -> Draw:
-    return Draw(
-        pixels=pixels,
-        gain=patches.gain[chosen],
-        bias=patches.bias[chosen],
-        low=patches.low[chosen],
-        high=patches.high[chosen],
-        domain=patches.domain[chosen],
-        symmetry=symmetry,
-    )
+def drawn(patches: Patches, pixels, chosen, symmetry=None) -> Draw:
+    """The pixels of the chosen patches with their properties."""
+    own = {name: getattr(patches, name)[chosen] for name in (*SCALING, "domain")}
+    return Draw(pixels=pixels, symmetry=symmetry, **own)
 
 
 @dataclass(frozen=True)
@@ -159,15 +153,9 @@ class Recipe:
 def of_image(image: Mapping[str, np.ndarray], normaliser, domain: int = 0) -> Draw:
     """A whole image as a draw with a batch of one, for evaluation with the same recipe."""
 
-    def row(value):
-        return jnp.full((1, 1), value, jnp.float32)
-
     return Draw(
         pixels={name: jnp.asarray(np.asarray(x))[None] for name, x in image.items()},
-        gain=row(normaliser.gain),
-        bias=row(normaliser.bias),
-        low=row(normaliser.low),
-        high=row(normaliser.high),
         domain=jnp.full((1,), domain, jnp.int32),
         symmetry=None,
+        **{k: jnp.full((1, 1), getattr(normaliser, k), jnp.float32) for k in SCALING},
     )

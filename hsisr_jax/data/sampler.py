@@ -19,6 +19,7 @@ from hsisr_jax.errors import UserError
 SYMMETRIES = 8  # flips and rotations of the square
 ROUNDS = 6
 GOLDEN_RATIO = 0x9E3779B9
+SCALING = ("gain", "bias", "low", "high")  # of a `normalise.Normaliser`, for each patch
 
 
 @struct.dataclass

@@ -15,7 +15,7 @@ from hsisr_jax.data.cubes import row_blocks
 from hsisr_jax.data.normalise import Normaliser, from_physical
 from hsisr_jax.data.pixel_file import StoredCube
 from hsisr_jax.data.plan import CUBES
-from hsisr_jax.data.sampler import Patches
+from hsisr_jax.data.sampler import SCALING, Patches
 from hsisr_jax.data.splits import SplitDefinition, held_out, largest_rectangle, region_patches
 from hsisr_jax.errors import UserError
 
@@ -192,17 +192,8 @@ class Dataset:
             linear = scene.normaliser.linear(scene.hr[:height, :width], np)
             seen = np.asarray(observe(linear[None]))[0]
             linear_already = replace(scene.normaliser, gain=1.0, bias=0.0)
-            name = f"{scene.name}_input"
-            found.append(
-                replace(
-                    scene,
-                    name=name,
-                    cubes={"hr": seen},
-                    normaliser=linear_already,
-                    hidden=None,
-                    digest="",
-                )  # fmt: skip
-            )
+            changed = {"name": f"{scene.name}_input", "cubes": {"hr": seen}, "hidden": None}
+            found.append(replace(scene, **changed, normaliser=linear_already, digest=""))
         return found
 
     def _cut(self, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -256,10 +247,7 @@ def pixel_store(scenes: list[Scene], where: np.ndarray, patch: int) -> Patches:
         start=start.astype(np.int32 if small else np.int64),
         width=widths[index].astype(np.int32),
         domain=domains[index].astype(np.int32),
-        gain=of_scene("gain"),
-        bias=of_scene("bias"),
-        low=of_scene("low"),
-        high=of_scene("high"),
+        **{name: of_scene(name) for name in SCALING},
         counts=tuple(np.bincount(domains[index]).tolist()),
         size=patch,
     )

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from scipy.io import savemat
 
 from hsisr_jax.data import sampler
-from hsisr_jax.data.batches import Draw, Recipe, of_image
+from hsisr_jax.data.batches import Recipe, drawn, of_image
 from hsisr_jax.data.sampler import Patches
 from hsisr_jax.data.scenes import Dataset
 from hsisr_jax.errors import UserError
@@ -35,8 +35,8 @@ def write(config: ConfigDict, data: Dataset, folder: str | Path) -> int:
     validation = data.validation_scenes(config.scale, **size)
     for role, scenes in (("evals", validation), ("tests", data.test_images(config.scale))):
         for number, scene in enumerate(scenes):
-            drawn = of_image(scene.cubes, scene.normaliser, scene.domain)
-            arrays = jax.jit(recipe.as_tested)(drawn, number)
+            image = of_image(scene.cubes, scene.normaliser, scene.domain)
+            arrays = jax.jit(recipe.as_tested)(image, number)
             one = {name: np.asarray(arrays[key][0]) for key, name in KEYS.items()}
             count += _save(beside / role / f"{scene.name}.mat", one)
     if folder.exists():
@@ -51,13 +51,8 @@ def _patches(patches: Patches, recipe: Recipe) -> Iterator[dict[str, np.ndarray]
     total = sum(patches.counts)
     for start in range(0, total, BATCH):
         chosen = np.arange(start, start + BATCH) % total  # one shape: one compilation
-        names = ("gain", "bias", "low", "high", "domain")
-        drawn = Draw(
-            pixels=sampler.gather_on_host(patches, chosen),
-            symmetry=None,
-            **{name: getattr(patches, name)[chosen] for name in names},
-        )
-        batch = jax.device_get(make(drawn, start))
+        pixels = sampler.gather_on_host(patches, chosen)
+        batch = jax.device_get(make(drawn(patches, pixels, chosen), start))
         for i in range(min(BATCH, total - start)):
             yield {name: batch[key][i] for key, name in KEYS.items()}
 
