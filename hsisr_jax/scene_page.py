@@ -22,6 +22,7 @@ from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference import pairs, without_truth
 from hsisr_jax.predict import Job
 from hsisr_jax.report import page, pictures, prediction
+from hsisr_jax.view import good_bands, page_map
 
 SIDE = 384  # output pixels of the part that is shown, at most
 VALUES = 20_000_000  # numbers of one cube of that part, at most
@@ -118,7 +119,7 @@ def _shown(
     fine = tuple(slice(part.start * scale, part.stop * scale) for part in inner)
     place = tuple(slice(part.start * scale, part.stop * scale) for part in (rows, cols))
     after = without_truth.read(made, *place)
-    good = _good(made.meta, made.bands)
+    good = good_bands(made.meta, made.bands)
     same = seen.values.shape[-1] == made.bands
     bicubic = pairs.bicubic(seen.whole, scale)[fine][..., good] if same else None
     known = np.where(after.hidden, 0, after.values)[..., good]
@@ -138,23 +139,10 @@ def _shown(
         wavelengths=None if centres is None else np.asarray(centres)[good],
         band_numbers=[int(band) + 1 for band in good] if len(good) < made.bands else None,
         origin=corner,
-        map=_map(made.meta),
+        map=page_map(made.meta),
         overview=overview,
         size=(made.height, made.width),
     )
-
-
-def _good(meta: SceneMeta, bands: int) -> np.ndarray:
-    """Bands that the file does not flag as bad."""
-    if meta.bad_bands is None or meta.bad_bands.all():
-        return np.arange(bands)
-    return np.flatnonzero(~meta.bad_bands)
-
-
-def _map(meta: SceneMeta) -> dict[str, Any] | None:
-    if meta.transform is None or not np.isfinite(meta.transform).all():
-        return None
-    return {"transform": list(meta.transform), "crs": crs.name_of(meta.crs)}
 
 
 def _overview(output: str | Path) -> np.ndarray | None:
@@ -183,6 +171,7 @@ def _done(job: Job, made: SceneReader) -> dict[str, Any]:
     scene, card = job.scene, job.card
     meta, after = scene.meta, made.meta
     step = f"of step {job.step}" if job.step else "as it comes with the package"
+    own_flips = card.spec.options.get("flips")
     found = {
         "input": scene.path.name,
         "its size": f"{scene.height} × {scene.width} × {scene.bands}, {scene.dtype}",
@@ -197,7 +186,7 @@ def _done(job: Job, made: SceneReader) -> dict[str, Any]:
             if job.options.limits == "input" and not card.msi_bands
             else "none"
         ),
-        "mean over flips": "yes" if _flips(job) else "no",
+        "mean over flips": "yes" if job.options.self_ensemble or own_flips else "no",
         "precision": job.options.precision,
     }
     if after.transform is not None and meta.transform is not None:
@@ -240,11 +229,6 @@ def _listed(names: list[str]) -> str:
     """Names in a row, of very many the first."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _flips(job: Job) -> bool:
-    """Asked for, or the network's own."""
-    return job.options.self_ensemble or bool(job.card.spec.options.get("flips"))
 
 
 def _units(meta: SceneMeta) -> str:

@@ -47,9 +47,7 @@ def write(
 
 def _read(reader: SceneReader) -> tuple[Scene, dict[str, Any]]:
     meta, bands = reader.meta, reader.bands
-    good = np.arange(bands)
-    if meta.bad_bands is not None and not meta.bad_bands.all():
-        good = np.flatnonzero(~meta.bad_bands)
+    good = good_bands(meta, bands)
     size = reader.height * reader.width * len(good)
     stride = max(-(-max(reader.height, reader.width) // SIDE), int(np.ceil((size / VALUES) ** 0.5)))
     stored = _thinned(reader, good, stride)  # h w c
@@ -69,6 +67,13 @@ def _read(reader: SceneReader) -> tuple[Scene, dict[str, Any]]:
         band_numbers=[int(band) + 1 for band in good] if len(good) < bands else None,
     )
     return scene, _facts(reader, good, stride, cube if hidden is None else cube[~hidden])
+
+
+def good_bands(meta: SceneMeta, bands: int) -> np.ndarray:
+    """Bands that the file does not flag as bad."""
+    if meta.bad_bands is None or meta.bad_bands.all():
+        return np.arange(bands)
+    return np.flatnonzero(~meta.bad_bands)
 
 
 def page_map(meta: SceneMeta) -> dict[str, Any] | None:
