@@ -80,7 +80,9 @@ def _weighted(*, source_only: bool = False, **weights: float | Sequence[float]) 
             raise UserError(f"the weight of {term!r} is a number or a pair (first, last)")
 
     def loss(out: Mapping, batch: Mapping) -> tuple[jax.Array, Terms]:
-        mask = _is_source(batch) if source_only else None
+        mask = None  # b: which samples count
+        if source_only:
+            mask = _target(batch, "domain", "a loss with source_only") == SOURCE
         terms = {term: TERMS[term](out, batch, mask) for term in weights}
         total = sum(_at(w, batch) * terms[term] for term, w in weights.items() if w)
         return jnp.asarray(total, jnp.float32), terms
@@ -151,7 +153,8 @@ def _rcam() -> Loss:
         for i, stage in enumerate(stages):
             key = f"lr_div{2 ** (len(stages) - i)}"  # each stage doubles the size
             target = _target(batch, key, f"stage {i} of the rcam loss")
-            terms[f"stage_{i}"] = _mean(_absolute(stage, target, f"stages[{i}]", key))
+            _same_shape(stage, target, f"stages[{i}]", key)
+            terms[f"stage_{i}"] = _mean(_l1(at_least_float32(stage), at_least_float32(target)))
         return sum(terms.values()), terms
 
     return loss
@@ -187,6 +190,10 @@ def _compare(function: Callable, name: str, estimate: str = "sr", target: str = 
 
 def _smoothness(function: Callable, name: str) -> Term:
     return lambda out, batch, mask: function(_output(out, "sr", f"the loss term {name!r}"))
+
+
+def _l1(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.abs(x - y)
 
 
 def _angle(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -263,7 +270,7 @@ def _domain_accuracy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> ja
 
 
 TERMS: dict[str, Term] = {
-    "l1": _compare(lambda x, y: jnp.abs(x - y), "l1"),
+    "l1": _compare(_l1, "l1"),
     "relative_l1": _relative("l1", 1),
     "relative_mse": _relative("mse", 2),
     "mse": _compare(lambda x, y: jnp.square(x - y), "mse"),
@@ -275,9 +282,7 @@ TERMS: dict[str, Term] = {
     "spatial_tv": _smoothness(spectral.spatial_variation, "spatial_tv"),
     # the originals double the spectral one inside the term, not by its weight
     "spectral_tv": _smoothness(lambda x: 2 * spectral.spectral_variation(x), "spectral_tv"),
-    "reconstruction_l1": _compare(
-        lambda x, y: jnp.abs(x - y), "reconstruction_l1", "reconstruction", "lr"
-    ),
+    "reconstruction_l1": _compare(_l1, "reconstruction_l1", "reconstruction", "lr"),
     "reconstruction_angle": _compare(_angle, "reconstruction_angle", "reconstruction", "lr"),
     "domain_cross_entropy": _domain_cross_entropy,
     "domain_accuracy": _domain_accuracy,
@@ -307,15 +312,6 @@ def _mean(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 def _sample_means(x: jax.Array) -> jax.Array:
     x = x.reshape(x.shape[0], -1)
     return x.sum(1) / max(x.shape[1], 1)
-
-
-def _absolute(x: jax.Array, y: jax.Array, x_name: str, y_name: str) -> jax.Array:
-    _same_shape(x, y, x_name, y_name)
-    return jnp.abs(at_least_float32(x) - at_least_float32(y))
-
-
-def _is_source(batch: Mapping) -> jax.Array:
-    return _target(batch, "domain", "a loss with source_only") == SOURCE  # b
 
 
 def _logits(out: Mapping, batch: Mapping, name: str) -> tuple[jax.Array, jax.Array]:
