@@ -114,7 +114,8 @@ def prepare(
                     builder.manual_dir, builder.progress = manual, progress
                     tfds.disable_progress_bar()
                     builder.download_and_prepare()
-                    _sum(Path(builder.data_path))
+                    stored = Path(builder.data_path)
+                    write_text(stored / SUMS, json.dumps(_shards(stored)) + "\n")
     except BaseException as error:
         disk.tidy(Path(data_dir).expanduser(), name)
         if isinstance(error, OSError):
@@ -142,11 +143,6 @@ def _shards(folder: Path) -> dict[str, str]:
     found = sorted(folder.glob("*.array_record*"))
     sizes = {file: file.stat().st_size for file in found}
     return {f.name: of_file(f) if size <= WHOLE else str(size) for f, size in sizes.items()}
-
-
-def _sum(folder: Path) -> None:
-    """Stores the digests of the stored files."""
-    write_text(folder / SUMS, json.dumps(_shards(folder)) + "\n")
 
 
 def _damage(folder: Path) -> str:

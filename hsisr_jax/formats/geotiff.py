@@ -92,11 +92,6 @@ def check_pages(path: Path) -> None:
             place = int.from_bytes(file.read(pointer), order)
 
 
-def _page_number(name: str) -> int:
-    """`GTIFF_DIR:12:file.tif` -> 12."""
-    return int(name.split(":")[1])
-
-
 class GeoTiffReader(SceneReader):
     """Windows of a GeoTIFF; the file is opened for each, so that threads do not share a dataset."""
 
@@ -160,7 +155,8 @@ class GeoTiffReader(SceneReader):
     def _stack(self, pages: list[str]) -> list[str]:
         """Pages of one size and dtype are bands; anything else (thumbnails, masks) is not."""
         alike = []
-        for name in sorted(pages, key=_page_number):  # GDAL lists page 10 before page 2
+        # `GTIFF_DIR:12:file.tif` is page 12; GDAL lists page 10 before page 2
+        for name in sorted(pages, key=lambda name: int(name.split(":")[1])):
             with _opened(name) as page:
                 same = (page.height, page.width, page.count) == (self.height, self.width, 1)
                 if same and np.dtype(page.dtypes[0]) == self.dtype:

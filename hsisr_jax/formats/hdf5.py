@@ -28,7 +28,9 @@ ORDER_OF_AXIS = ("bhw", "hbw", "hwb")
 
 def open_scene(path: Path, *, variable: str | None = None, matlab: bool = False) -> SceneReader:
     """Open the only cube of a file, or `variable` (its path, or the end of its path)."""
-    if _classic(path):
+    with open(path, "rb") as start:
+        classic = start.read(3) == b"CDF"
+    if classic:
         raise UserError(f"{path}: NetCDF classic; convert it with `nccopy -k nc4 in.nc out.nc`")
     file = h5py.File(path, "r", rdcc_nbytes=CACHE)
     try:
@@ -52,11 +54,6 @@ def _product(path: Path, file: h5py.File, found: dict, variable: str | None) -> 
         if product.recognised(file, found):
             return product.open_scene(path, file, found, variable)
     return None
-
-
-def _classic(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(3) == b"CDF"
 
 
 def _full_name(variable: str | None, shapes: dict) -> str | None:

@@ -75,7 +75,7 @@ class Frontend:
 
     def hidden(self, stored: jax.Array, bits: jax.Array) -> jax.Array:
         """Which values of the model's bands are hidden."""
-        hidden = _unpacked(bits, stored.shape[-1])
+        hidden = jnp.unpackbits(bits, axis=-1, count=stored.shape[-1]).astype(bool)
         if self.bands is None:
             return hidden
         used = (jnp.asarray(self.bands, jnp.float32) != 0).astype(jnp.float32)
@@ -88,10 +88,6 @@ class Frontend:
             mapped = jnp.asarray(self.bands, jnp.float32)
             values = jnp.matmul(values, mapped, precision=jax.lax.Precision.HIGHEST)
         return self.normaliser.apply(values)
-
-
-def _unpacked(bits: jax.Array, bands: int) -> jax.Array:
-    return jnp.unpackbits(bits, axis=-1, count=bands).astype(bool)
 
 
 @jax.jit

@@ -95,21 +95,15 @@ def facts_task(array: da.Array, nodata: float | None) -> Delayed:
     """The task that gives the facts of a whole scene `h w c`."""
     blocks = array.rechunk({2: -1}).to_delayed()[:, :, 0]
     tops, lefts = (np.cumsum([0, *sizes]).tolist() for sizes in array.chunks[:2])
-    look = dask.delayed(_facts, pure=True)
+    look = dask.delayed(facts_of, pure=True)
     found = [
-        look(block, nodata, (tops[i], lefts[j]), array.shape[:2])
+        look(block, nodata, corner=(tops[i], lefts[j]), whole=array.shape[:2])
         for (i, j), block in np.ndenumerate(blocks)
     ]
     together = dask.delayed(joined, pure=True)
     while len(found) > 1:
         found = [together(found[at : at + TOGETHER]) for at in range(0, len(found), TOGETHER)]
     return found[0]
-
-
-def _facts(
-    block: np.ndarray, nodata: float | None, corner: Corner, whole: tuple[int, int]
-) -> Facts:
-    return facts_of(block, nodata, corner=corner, whole=whole)
 
 
 def _tile(

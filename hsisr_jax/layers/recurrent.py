@@ -13,9 +13,8 @@ from hsisr_jax.layers.conv import Dense
 from hsisr_jax.layers.initializers import xavier_normal
 from hsisr_jax.ops.derivatives import with_gradient
 
-Weights = tuple[
-    jax.Array, jax.Array, jax.Array
-]  # of input `k c 4d`, of state `k d 4d`, bias `k 4d`
+# of input `k c 4d`, of state `k d 4d`, bias `k 4d`
+Weights = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class LSTMCell(nn.Module):
@@ -112,14 +111,14 @@ class BiLSTM2D(nn.Module):
         ]
         y = jnp.concatenate(y, -1)  # b h w 4d
         return Dense(
-            self.features, kernel_init=xavier_normal(), bias_init=nn.initializers.zeros, name="join"
+            self.features, kernel_init=xavier_normal, bias_init=nn.initializers.zeros, name="join"
         )(y)
 
     def _weights(self, inputs: int) -> Weights:
         """Down, up, right, left: Glorot normal kernels and zero biases."""
         gates = 4 * self.features
-        kernel_ih = self.param("kernel_ih", xavier_normal(), (4, inputs, gates))
-        kernel_hh = self.param("kernel_hh", xavier_normal(), (4, self.features, gates))
+        kernel_ih = self.param("kernel_ih", xavier_normal, (4, inputs, gates))
+        kernel_hh = self.param("kernel_hh", xavier_normal, (4, self.features, gates))
         bias_ih = self.param("bias_ih", nn.initializers.zeros, (4, gates))
         bias_hh = self.param("bias_hh", nn.initializers.zeros, (4, gates))
         return kernel_ih, kernel_hh, bias_ih + bias_hh

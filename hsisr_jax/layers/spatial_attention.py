@@ -30,18 +30,14 @@ class SpatialAttention(nn.Module):
             raise UserError(f"spatial attention needs 4 features or more, not {d}")
         narrow = Dense(f, name="reduce")(x)  # b h w f
         y = Conv(f, stride=2, padding=0, name="stride")(narrow)
-        y = _max_pool(y)
+        window = tuple(min(POOL, side) for side in y.shape[1:3])
+        y = nn.max_pool(y, window, (POOL_STRIDE, POOL_STRIDE))
         y = nn.relu(Conv(f, name="pooled_0")(y))
         y = nn.relu(Conv(f, name="pooled_1")(y))
         y = Conv(f, name="pooled_2")(y)
         y = interpolate(y, (h, w), method="bilinear")
         y = y + Dense(f, name="skip")(narrow)
         return x * nn.sigmoid(Dense(d, name="expand")(y))
-
-
-def _max_pool(x: jax.Array) -> jax.Array:
-    window = tuple(min(POOL, side) for side in x.shape[1:3])
-    return nn.max_pool(x, window, (POOL_STRIDE, POOL_STRIDE))
 
 
 class ConvolutionalBlockAttention(nn.Module):

@@ -206,15 +206,11 @@ def _alike(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _protocol(run: Run) -> str:
-    facts = {k: v for k, v in run.protocol.items() if v is not None and not _nested(v)}
+    facts = {k: v for k, v in run.protocol.items() if not isinstance(v, Mapping | list | None)}
     name = facts.pop("name", None)
     words = [f"Protocol {escape(name)}"] if name else ["Test metrics"]
     words += [f"{escape(k.replace('_', ' '))} {escape(_text(v))}" for k, v in facts.items()]
     return " · ".join(words)
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, Mapping | list)
 
 
 def _conventions(run: Run) -> str:

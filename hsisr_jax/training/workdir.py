@@ -65,7 +65,8 @@ class Workdir:
         if jax.process_index() == 0:
             self._claim()
             try:
-                self._check_config()
+                if (self.path / "config.json").exists():
+                    _check_same(read_config(self.path), self.config, self.path, self.evaluates)
                 if "config.json" not in (self._earlier or ()):
                     self.record()
             except Exception as error:
@@ -148,10 +149,6 @@ class Workdir:
             raise UserError(
                 f"cannot write to the workdir {self.path}: {error.strerror}; choose another"
             ) from None
-
-    def _check_config(self) -> None:
-        if (self.path / "config.json").exists():
-            _check_same(read_config(self.path), self.config, self.path, self.evaluates)
 
 
 def _read_identity(path: Path) -> dict:
