@@ -49,7 +49,7 @@ def imresize(x: jax.Array, scale: float) -> jax.Array:
     if _symbolic(x) and scale == int(scale):
         return _separable(x, *[_Phases(_matlab_taps, int(scale), "symmetric", float(scale))] * 2)
     if _symbolic(x) and 1 / scale == round(1 / scale):
-        return _separable(x, *[_Strides(round(1 / scale))] * 2)
+        return _separable(x, *[_Strides(round(1 / scale), *_matlab_phase(round(1 / scale)))] * 2)
     rows, columns = (_plan(_matlab_taps, n, float(scale)) for n in x.shape[-3:-1])
     return _separable(x, rows, columns)
 
@@ -76,8 +76,10 @@ def interpolate(
     if _symbolic(x) and not align_corners:
         factors = [out // n for out, n in zip(size, x.shape[-3:-1])]
         if all(isinstance(factor, int) for factor in factors):
+            ends = [4 * MARGIN * f for f in factors]
             return _separable(
-                x, *(_Phases(_torch_phase_taps, f, "edge", f, method) for f in factors)
+                x,
+                *(_Phases(_torch_taps, f, "edge", n, method, False) for f, n in zip(factors, ends)),
             )
     rows, columns = (
         _plan(_torch_taps, n, int(out), method, align_corners)
@@ -102,7 +104,8 @@ def gaussian_downsample(x: jax.Array, factor: int, deviation: float | np.ndarray
             _plan(_gaussian_taps, n, int(factor), float(deviation)) for n in x.shape[-3:-1]
         )
         return _separable(x, rows, columns)
-    return _separable(x, *[_GaussianStrides(int(factor), np.atleast_1d(deviation))] * 2)
+    taps = _gaussian_phase(int(factor), np.atleast_1d(deviation))
+    return _separable(x, *[_Strides(int(factor), *taps)] * 2)
 
 
 def weights(n: int, scale: float) -> np.ndarray:
@@ -157,6 +160,13 @@ def _matlab_taps(n: int, scale: float) -> Taps:
     weight = _cubic(stretch * (centre[:, None] - index), -0.5)
     weight /= weight.sum(axis=1, keepdims=True)
     return _mirrored(index, n), weight
+
+
+def _matlab_phase(factor: int) -> Taps:
+    """As `_gaussian_phase`, for the kernel that MATLAB shrinks by a whole factor with."""
+    n = 8  # output pixels, of which the middle one is far from the borders
+    index, weight = _matlab_taps(n * factor, 1 / factor)
+    return index[n // 2] - n // 2 * factor, weight[n // 2][:, None]
 
 
 def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
@@ -264,39 +274,19 @@ class _Phases:
         x = jnp.pad(x, ((0, 0), (MARGIN, MARGIN), (0, 0)), mode=self.border)
 
         def phase(offsets: np.ndarray, weights: np.ndarray) -> jax.Array:
-            return _weighted(lambda o: x[:, MARGIN + o : MARGIN + o + n], offsets, weights)
+            taps = zip((MARGIN + offsets).tolist(), weights.tolist())
+            return sum(x[:, o : o + n] * w for o, w in taps if w)
 
         phases = [phase(o, w) for o, w in zip(self.offsets, self.weights)]
         return jnp.stack(phases, 2).reshape(p, n * self.factor, q)
 
 
 class _Strides:
-    """Shrinking an axis of any length (a multiple of the factor) as MATLAB does; for export."""
+    """Shrinking an axis by a whole factor with weights `[taps, bands]` (one column: of all bands)
+    at offsets from a block's first pixel; also an axis of any length, for export."""
 
-    def __init__(self, factor: int):
-        n = 8  # output pixels, of which the middle one is far from the borders
-        index, weight = _matlab_taps(n * factor, 1 / factor)
-        self.offsets, self.weights = index[n // 2] - n // 2 * factor, weight[n // 2]  # taps
-        self.factor = factor
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        p, n, q = x.shape
-        margin = 3 * self.factor
-        x = jnp.pad(x, ((0, 0), (margin, margin), (0, 0)), mode="symmetric")
-        rows = (p, n // self.factor, self.factor, q)
-
-        def every(o: int) -> jax.Array:
-            return x[:, margin + o : margin + o + n].reshape(rows)[:, :, 0]
-
-        return _weighted(every, self.offsets, self.weights)
-
-
-class _GaussianStrides:
-    """Shrinking an axis by a whole factor with one Gaussian a band, or an axis of any length."""
-
-    def __init__(self, factor: int, deviation: np.ndarray):
-        self.offsets, self.weights = _gaussian_phase(factor, deviation)  # taps, [taps, bands]
-        self.factor = factor
+    def __init__(self, factor: int, offsets: np.ndarray, weights: np.ndarray):
+        self.factor, self.offsets, self.weights = factor, offsets, weights
 
     def __call__(self, x: jax.Array) -> jax.Array:
         p, n, q = x.shape
@@ -316,16 +306,7 @@ class _GaussianStrides:
         return total.reshape(p, out, q)
 
 
-def _weighted(part: Callable[[int], jax.Array], offsets: np.ndarray, weights: np.ndarray):
-    """The sum of the parts at each offset, those of weight 0 left out."""
-    return sum(part(o) * w for o, w in zip(offsets.tolist(), weights.tolist()) if w)
-
-
-_Axis = _Plan | _Phases | _Strides | _GaussianStrides
-
-
-def _torch_phase_taps(n: int, factor: int, method: str) -> Taps:
-    return _torch_taps(n, n * factor, method, False)
+_Axis = _Plan | _Phases | _Strides
 
 
 @lru_cache(maxsize=256)
