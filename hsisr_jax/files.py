@@ -65,6 +65,15 @@ def csv_text(rows: Iterable[Sequence]) -> str:
     return text.getvalue()
 
 
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Says in a line why `path` cannot be written, where the disk refuses inside the block."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
 def disk_error(path: Path, error: OSError) -> UserError:
     """The error to raise where `path` cannot be written: why not, and what to do."""
     advice = ADVICE.get(error.errno or 0, "free space or change it")

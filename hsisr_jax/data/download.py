@@ -160,18 +160,13 @@ def _receive(url: str, target: Path, progress: Progress | None) -> None:
         validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         note.write_text(json.dumps({"url": url, "validator": validator}))
         with open(part, "ab" if resumed else "wb") as file:
-            for done in _copy(answer, file, start):
+            while block := answer.read(CHUNK):
+                file.write(block)
+                start += len(block)
                 if progress:
-                    progress(f"downloading {target.name}", done, total)
+                    progress(f"downloading {target.name}", start, total)
     if total and part.stat().st_size != total:
         raise http.client.IncompleteRead(b"", total - part.stat().st_size)
-
-
-def _copy(answer: IO[bytes], file: IO[bytes], done: int) -> Iterator[int]:
-    while block := answer.read(CHUNK):
-        file.write(block)
-        done += len(block)
-        yield done
 
 
 def _reason(error: Exception) -> str:

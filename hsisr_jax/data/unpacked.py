@@ -89,6 +89,7 @@ def _unpack(folder: Path, target: Path, progress: Progress | None) -> dict[str, 
             files[key] = stack.enter_context((partial / f"{key}.npy").open("wb"))
             header = {"descr": dtypes[key].str, "fortran_order": False, "shape": (total, count)}
             np.lib.format.write_array_header_1_0(files[key], header)
+        total_blocks = sum(stored.info.splits[split].num_examples for split in _splits(stored))
         begins = {key: file.tell() for key, file in files.items()}
         for done, record in enumerate(_blocks(stored), 1):
             index, block, rows = int(record["index"]), int(record["block"]), len(record["image"])
@@ -102,7 +103,7 @@ def _unpack(folder: Path, target: Path, progress: Progress | None) -> dict[str, 
                 file.write(values.data)
             facts.setdefault(index, _facts(record, regions[index].role))
             if progress:
-                progress(f"unpacking {stored.name}", done, _count(stored))
+                progress(f"unpacking {stored.name}", done, total_blocks)
         stack.pop_all().close()  # written to the end
         found: dict[str, Any] = {
             "format": FORMAT,
@@ -150,10 +151,6 @@ def _splits(stored: tfds.core.DatasetBuilder) -> list[str]:
     """The stored parts of all roles."""
     pattern = re.compile(rf"({'|'.join(ROLES)})(_\d+)?")
     return [split for split in stored.info.splits if pattern.fullmatch(split)]
-
-
-def _count(stored: tfds.core.DatasetBuilder) -> int:
-    return sum(stored.info.splits[split].num_examples for split in _splits(stored))
 
 
 def _blocks(stored: tfds.core.DatasetBuilder) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ import numpy as np
 from hsisr_jax import identity
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import disk_error, written
+from hsisr_jax.files import on_disk, written
 from hsisr_jax.formats import SceneMeta, SceneWriter, carried, create_scene
 from hsisr_jax.formats.scene import no_data_of
 from hsisr_jax.inference.grid import Unit
@@ -58,19 +58,14 @@ class Journal:
 
     def start(self, done: set[tuple[int, int]]) -> None:
         lines = [self.head, *(json.dumps(unit) for unit in sorted(done))]
-        try:
+        with on_disk(self.path):
             self.path.write_text("".join(f"{line}\n" for line in lines))
-        except OSError as error:
-            raise disk_error(self.path, error) from error
 
     def add(self, unit: tuple[int, int]) -> None:
-        try:
-            with self.path.open("a") as file:
-                file.write(f"{json.dumps(unit)}\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise disk_error(self.path, error) from error
+        with on_disk(self.path), self.path.open("a") as file:
+            file.write(f"{json.dumps(unit)}\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -95,11 +90,9 @@ class Quicklook:
         self.every = max(-(-max(shape) // QUICKLOOK), 1)
         height, width = (-(-n // self.every) for n in shape)
         self.pixels = np.zeros((height, width, 4), np.uint8)  # not made yet: transparent
-        try:
+        with on_disk(self.raw):
             if not (keep and self.read()):
                 self.raw.write_bytes(self.pixels.tobytes())
-        except OSError as error:
-            raise disk_error(self.raw, error) from error
 
     def read(self) -> bool:
         """Takes what was made before, or by others; False where there is nothing of this size."""
@@ -126,12 +119,9 @@ class Quicklook:
 
     def _save(self, top: int, bottom: int) -> None:
         """Saves it for a resumed run; not by a memory map, which would crash on a full disk."""
-        try:
-            with self.raw.open("r+b") as file:
-                file.seek(self.pixels[:top].size)
-                file.write(self.pixels[top:bottom].tobytes())
-        except OSError as error:
-            raise disk_error(self.raw, error) from error
+        with on_disk(self.raw), self.raw.open("r+b") as file:
+            file.seek(self.pixels[:top].size)
+            file.write(self.pixels[top:bottom].tobytes())
 
     def finish(self) -> None:
         """Writes the picture; what it is made from stays until the scene has its name too."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.files import disk_error, written
+from hsisr_jax.files import on_disk, written
 from hsisr_jax.report import curves, domains, tables, titles
 from hsisr_jax.report.runs import Run, load_all
 from hsisr_jax.report.scenes import NAMES, Scene, describe, gather
@@ -137,11 +137,9 @@ def check(output: str | os.PathLike) -> Path:
 def save(html: str, output: str | os.PathLike) -> Path:
     """Writes the file whole or not at all; only an earlier page is replaced."""
     path = Path(output)
-    try:
+    with on_disk(path):
         check(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(path, error) from error
     with written(path) as file:
         file.write(html.encode())
     return path

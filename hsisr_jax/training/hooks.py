@@ -4,13 +4,13 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import jax
 
-from hsisr_jax.files import disk_error, write_text
+from hsisr_jax.files import on_disk, write_text
 from hsisr_jax.training.loggers import LOGGERS
 
 REMEMBERED = 8  # checkpoints whose unlogged means are kept
@@ -29,7 +29,7 @@ class MetricsLog:
         self._active = jax.process_index() == 0
         if not self._active:
             return
-        with self._on_disk():
+        with on_disk(self.path):
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.earlier))
             self._file = self.path.open("a")
             self._loggers = [LOGGERS[name](workdir, start_step) for name in loggers]
@@ -37,20 +37,13 @@ class MetricsLog:
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         if not self._active:
             return
-        with self._on_disk():
+        with on_disk(self.path):
             # JSON has null instead of NaN
             row = {k: None if not math.isfinite(x) else x for k, x in values.items()}
             self._file.write(json.dumps({"kind": kind, "step": step, **row}) + "\n")
             self._file.flush()
             for logger in self._loggers:
                 logger.write(kind, step, values)
-
-    @contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise disk_error(self.path, error) from error
 
     def __enter__(self) -> "MetricsLog":
         return self
