@@ -15,18 +15,8 @@ from hsisr_jax.formats.places import is_url, is_zarr
 from hsisr_jax.formats.products import folder
 from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, readable, writable
 
-__all__ = [
-    "SceneMeta",
-    "SceneReader",
-    "SceneWriter",
-    "check_target",
-    "create_scene",
-    "open_scene",
-    "read_scene",
-    "write_scene",
-    "written_as",
-    "written_files",
-]
+__all__ = ["SceneMeta", "SceneReader", "SceneWriter", "check_target", "create_scene", "open_scene",
+           "read_scene", "write_scene", "written_as", "written_files"]  # fmt: skip
 
 ENDINGS = {
     "envi": ("hdr", "img", "bsq", "bil", "bip", "dat", "raw", "bin"),

@@ -14,19 +14,8 @@ from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
 from hsisr_jax.formats.scene import SceneMeta, SceneReader
 
 INTERLEAVES = ("bsq", "bil", "bip")
-DATA_ENDINGS = (
-    "",
-    ".img",
-    ".dat",
-    ".bsq",
-    ".bil",
-    ".bip",
-    ".raw",
-    ".bin",
-    ".rad",
-    ".rfl",
-    ".hyspex",
-)
+DATA_ENDINGS = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rad", ".rfl",
+                ".hyspex")  # fmt: skip
 
 
 def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
@@ -155,14 +144,11 @@ def create_scene(
     codes = _codes()
     dtype = dtype.newbyteorder("<")
     layout = RawLayout(*shape, dtype, ORDERS[interleave])
-    first: dict[str, object] = {
-        "samples": shape[1],
-        "lines": shape[0],
-        "bands": shape[2],
-        "header offset": 0,
-    }
-    first |= {"file type": "ENVI Standard", "data type": codes[dtype.newbyteorder("=")]}
-    first |= {"interleave": interleave, "byte order": 0}
+    first = {
+        "samples": shape[1], "lines": shape[0], "bands": shape[2], "header offset": 0,
+        "file type": "ENVI Standard", "data type": codes[dtype.newbyteorder("=")],
+        "interleave": interleave, "byte order": 0,
+    }  # fmt: skip
     text = _text({key: str(value) for key, value in first.items()} | _fields(meta, shape[2]))
     return RawWriter.begin(path, layout, data=data, beside={header: text.encode()}, resume=resume)
 

@@ -21,22 +21,10 @@ MAX_HEADER = 1 << 24
 TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 6: "c8", 9: "c16", 12: "u2", 13: "u4"}
 TYPES |= {14: "i8", 15: "u8"}
 NANOMETRES = {
-    "nanometers": 1.0,
-    "nm": 1.0,
-    "micrometers": 1e3,
-    "um": 1e3,
-    "µm": 1e3,
-    "microns": 1e3,
-}
-NANOMETRES |= {
-    "millimeters": 1e6,
-    "mm": 1e6,
-    "centimeters": 1e7,
-    "cm": 1e7,
-    "meters": 1e9,
-    "m": 1e9,
-}
-NANOMETRES |= {"angstroms": 0.1, "nanometer": 1.0, "micrometer": 1e3, "nanometres": 1.0}
+    "nanometers": 1.0, "nanometer": 1.0, "nanometres": 1.0, "nm": 1.0, "angstroms": 0.1,
+    "micrometers": 1e3, "micrometer": 1e3, "um": 1e3, "µm": 1e3, "microns": 1e3, "mm": 1e6,
+    "millimeters": 1e6, "centimeters": 1e7, "cm": 1e7, "meters": 1e9, "m": 1e9,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,18 +52,12 @@ DATUMS = {
 }
 INVERSE = {"wavenumber": 1e7, "ghz": 299792458.0, "mhz": 299792458e3}  # nm = constant / value
 OURS = (
-    ("samples", "lines", "bands", "header offset", "file type", "data type", "interleave")
-    + ("byte order", "wavelength", "wavelength units", "fwhm", "band names", "bbl", "map info")
-    + ("data ignore value", "reflectance scale factor", "data gain values", "data offset values")
-    + (
-        "coordinate system string",
-        "description",
-        "sensor type",
-        "data units",
-        "major frame offsets",
-    )
-    + ("file compression", "affine transform")
-)
+    "samples", "lines", "bands", "header offset", "file type", "data type", "interleave",
+    "byte order", "wavelength", "wavelength units", "fwhm", "band names", "bbl", "map info",
+    "data ignore value", "reflectance scale factor", "data gain values", "data offset values",
+    "coordinate system string", "description", "sensor type", "data units",
+    "major frame offsets", "file compression", "affine transform",
+)  # fmt: skip
 
 
 def parse(path: Path) -> dict[str, str]:
@@ -234,14 +216,8 @@ def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...]
         cos, sin = math.cos(angle), math.sin(angle)
         a, b, d, e = dx * cos, dy * sin, dx * sin, -dy * cos
     column, row = column - 1, row - 1
-    transform: tuple[float, ...] = (
-        a,
-        b,
-        east - a * column - b * row,
-        d,
-        e,
-        north - d * column - e * row,
-    )
+    left, top = east - a * column - b * row, north - d * column - e * row
+    transform: tuple[float, ...] = (a, b, left, d, e, top)
     saved = [float(x) for x in items(header.get("affine transform", "")) if is_number(x)]
     if len(saved) == 6:  # ours, where `map info` cannot say it
         transform = tuple(saved)

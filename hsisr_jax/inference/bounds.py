@@ -13,18 +13,10 @@ import numpy as np
 from hsisr_jax.errors import UserError
 
 WHOLE = {
-    "scale": (1, 64),
-    "bands": (0, 1 << 16),
-    "msi_bands": (0, 1 << 16),
-    "members": (1, 64),
-    "projection": (0, 1000),
-    "rounds": (0, 1000),
-    "base_projection": (0, 1000),
-    "radius": (0, 1024),
-    "base_radius": (0, 1024),
-    "tile": (0, 1 << 16),
-    "overlap": (0, 1 << 16),
-}
+    "scale": (1, 64), "bands": (0, 1 << 16), "msi_bands": (0, 1 << 16), "members": (1, 64),
+    "projection": (0, 1000), "rounds": (0, 1000), "base_projection": (0, 1000),
+    "radius": (0, 1024), "base_radius": (0, 1024), "tile": (0, 1 << 16), "overlap": (0, 1 << 16),
+}  # fmt: skip
 DEPTHS = ("block", "rcam", "group", "layer", "depth", "stage", "unit")  # parts of options' names
 DEEPEST, WIDEST = 256, 8192  # layers, and any other number of an option
 LARGEST = 1e30  # float32 ends at 3e38

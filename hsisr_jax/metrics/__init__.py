@@ -33,32 +33,10 @@ from hsisr_jax.metrics.spectral import appsa, sam, sam_map, sid
 from hsisr_jax.metrics.structure import least_side, ssim, uiqi
 
 __all__ = [
-    "PSNR_CEILING",
-    "appsa",
-    "cc",
-    "conventions",
-    "d_lambda",
-    "d_s",
-    "dd",
-    "ergas",
-    "evaluate",
-    "higher_is_better",
-    "hqnr",
-    "mare",
-    "mse_per_band",
-    "protocol_names",
-    "psnr",
-    "psnr_per_band",
-    "q2n",
-    "qnr",
-    "rmse",
-    "sam",
-    "sam_map",
-    "sid",
-    "smallest_image",
-    "ssim",
-    "uiqi",
-]
+    "PSNR_CEILING", "appsa", "cc", "conventions", "d_lambda", "d_s", "dd", "ergas", "evaluate",
+    "higher_is_better", "hqnr", "mare", "mse_per_band", "protocol_names", "psnr", "psnr_per_band",
+    "q2n", "qnr", "rmse", "sam", "sam_map", "sid", "smallest_image", "ssim", "uiqi",
+]  # fmt: skip
 
 
 def evaluate(

@@ -16,18 +16,8 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.models.network import Network
 
-BUILT_IN = (  # each in the module of that name
-    "bicubic",
-    "srlsgat",
-    "sspsr",
-    "ssran",
-    "snlsr",
-    "asnlsr",
-    "rcam",
-    "esrt",
-    "srformer",
-    "anyband",
-)
+BUILT_IN = ("bicubic", "srlsgat", "sspsr", "ssran", "snlsr", "asnlsr", "rcam", "esrt", "srformer",
+            "anyband")  # each in the module of that name  # fmt: skip
 _registered: dict[str, Network] = {}
 
 

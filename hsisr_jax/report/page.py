@@ -23,17 +23,8 @@ from hsisr_jax.report import curves, domains, tables, titles
 from hsisr_jax.report.runs import Run, load_all
 from hsisr_jax.report.scenes import NAMES, Scene, describe, gather
 
-SCRIPTS = (
-    "charts.js",
-    "sorting.js",
-    "cubes.js",
-    "panels.js",
-    "controls.js",
-    "swipe.js",
-    "pixels.js",
-    "explorer.js",
-    "page.js",
-)
+SCRIPTS = ("charts.js", "sorting.js", "cubes.js", "panels.js", "controls.js", "swipe.js",
+           "pixels.js", "explorer.js", "page.js")  # fmt: skip
 IMAGES = 8  # scenes with pictures, at most; the tables hold all
 DESCRIPTION = 40_000  # bytes of JSON a scene: basis, stretches, charts
 DOCTYPE = b"<!doctype html"

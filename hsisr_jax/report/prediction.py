@@ -225,12 +225,8 @@ def _overview(shown: Shown) -> str:
     picture.thumbnail((OVERVIEW, OVERVIEW))
     ratio = picture.width / shown.size[1], picture.height / shown.size[0]
     (row, column), (height, width) = shown.origin, shown.output.shape[:2]
-    box = [
-        column * ratio[0],
-        row * ratio[1],
-        (column + width) * ratio[0],
-        (row + height) * ratio[1],
-    ]
+    corners = ((column, row), (column + width, row + height))
+    box = [at * share for corner in corners for at, share in zip(corner, ratio)]
     if (height, width) != tuple(shown.size):
         draw = ImageDraw.Draw(picture)
         draw.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline=(0, 0, 0, 255))

@@ -32,14 +32,8 @@ FREE = {
 # what makes another evaluation of the same steps
 SCORING = {"eval", "select", "select_metric"}
 # local files and folders: stored so that they are found from any other folder
-PLACES = (
-    "init_from",
-    "data.path",
-    "data.options.path",
-    "data.options.msi",
-    "data.dir",
-    "data.manual_dir",
-)
+PLACES = ("init_from", "data.path", "data.options.path", "data.options.msi", "data.dir",
+          "data.manual_dir")  # fmt: skip
 LONGEST = 80  # letters of an evaluation's name
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy")
 
