@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 from flax import linen as nn
+
+from hsisr_jax.errors import UserError
 
 UNKNOWN_REACH = "its architecture"
 
@@ -44,3 +47,14 @@ class Network:
         """The fields of its class, by name."""
         own = dataclasses.fields(self.build)  # type: ignore[arg-type]
         return {f.name: f for f in own if f.name not in ("parent", "name")}
+
+
+def lr_and_lms(batch: Mapping, name: str, bands: int, scale: int) -> tuple[jax.Array, jax.Array]:
+    """`b h w c` and its upsampling `b H W c`, once they are of the network's bands and scale."""
+    lr, lms = batch["lr"], batch["lms"]
+    b, h, w, c = lr.shape
+    if c != bands:
+        raise UserError(f"{name} was made for {bands} bands, lr has {c}: set bands={c}")
+    if lms.shape != (b, h * scale, w * scale, c):
+        raise UserError(f"lms {lms.shape} is not lr {lr.shape} upsampled by {scale}")
+    return lr, lms

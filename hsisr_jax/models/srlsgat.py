@@ -49,7 +49,7 @@ from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.recurrent import BiLSTM2D
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_and_lms
 from hsisr_jax.ops.bands import (
     fold_groups,
     group_indices,
@@ -304,13 +304,7 @@ class SRLSGAT(nn.Module):
     def _check(self, batch: dict) -> tuple[jax.Array, jax.Array]:
         if self.variant not in VARIANTS:
             raise UserError(f"variant is {self.variant!r}: use {' or '.join(VARIANTS)}")
-        lr, lms = batch["lr"], batch["lms"]
-        b, h, w, c = lr.shape
-        if c != self.bands:
-            raise UserError(f"srlsgat was made for {self.bands} bands, lr has {c}: set bands={c}")
-        if lms.shape != (b, h * self.scale, w * self.scale, c):
-            raise UserError(f"lms {lms.shape} is not lr {lr.shape} upsampled by {self.scale}")
-        return lr, lms
+        return lr_and_lms(batch, "srlsgat", self.bands, self.scale)
 
 
 def groups_of(module: SRLSGAT) -> tuple[tuple[int, ...], int]:

@@ -21,7 +21,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.residual import ResidualBlock
 from hsisr_jax.layers.upsample import Upsampler
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_and_lms
 from hsisr_jax.ops.bands import (
     fold_groups,
     group_indices,
@@ -155,13 +155,7 @@ class SSPSR(nn.Module):
     def _check(self, batch: dict) -> tuple[jax.Array, jax.Array]:
         if self.scale < 2 or self.scale & (self.scale - 1):
             raise UserError(f"sspsr cannot upsample by {self.scale}: use 2, 4, 8 or 16")
-        lr, lms = batch["lr"], batch["lms"]
-        b, h, w, c = lr.shape
-        if c != self.bands:
-            raise UserError(f"sspsr was made for {self.bands} bands, lr has {c}: set bands={c}")
-        if lms.shape != (b, h * self.scale, w * self.scale, c):
-            raise UserError(f"lms {lms.shape} is not lr {lr.shape} upsampled by {self.scale}")
-        return lr, lms
+        return lr_and_lms(batch, "sspsr", self.bands, self.scale)
 
 
 NETWORK = Network(
