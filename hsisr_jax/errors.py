@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from collections.abc import Iterator
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -23,20 +24,22 @@ def first_line(error: BaseException, most: int = 200) -> str:
 def stop_in(error: BaseException | None) -> BaseException | None:
     """The stop of the process (Ctrl-C, a signal) that a library has reported as an error of its
     own, if there is one in a chain of exceptions."""
-    while error is not None:
-        if not isinstance(error, Exception | asyncio.CancelledError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+    own = Exception | asyncio.CancelledError
+    return next((found for found in _chain(error) if not isinstance(found, own)), None)
 
 
 def disk_number(error: BaseException | None) -> int | None:
     """The errno of a disk error in a chain of exceptions, if there is one."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:
-            return error.errno
-        text = str(error).lower()
-        if found := next((n for n in DISK if os.strerror(n).lower() in text), None):
-            return found
-        error = error.__cause__ or error.__context__
+    for found in _chain(error):
+        if isinstance(found, OSError) and found.errno:
+            return found.errno
+        text = str(found).lower()
+        if number := next((n for n in DISK if os.strerror(n).lower() in text), None):
+            return number
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

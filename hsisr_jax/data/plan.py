@@ -6,6 +6,7 @@ Plain numpy, no TFDS: `builder` writes what this file decides.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -129,9 +130,7 @@ def constants(
             seen = domains.get(region.domain, Statistics())
             domains[region.domain] = seen.merge(found[index])
     # A domain without training data is seen through the others' range, as in A-SNLSR.
-    anywhere = Statistics()
-    for seen in domains.values():
-        anywhere = anywhere.merge(seen)
+    anywhere = reduce(Statistics.merge, domains.values(), Statistics())
     result: dict[int, dict[str, float | str]] = {}
     for index, region in enumerate(definition.regions):
         scene, floor = whole[region.scene], args.get("floor", 1e-4)
@@ -170,9 +169,7 @@ def summary(definition: SplitDefinition, found: Mapping[int, Statistics]) -> str
     for role in ROLES:
         parts = [found[i] for i, r in enumerate(definition.regions) if r.role == role]
         if parts:
-            total = Statistics()
-            for part in parts:
-                total = total.merge(part)
+            total = reduce(Statistics.merge, parts)
             statistics[role] = {
                 "regions": len(parts),
                 "pixels": sum(r.shape[0] * r.shape[1] for r in definition.role(role)),

@@ -1,7 +1,7 @@
 """Metadata of HDF5 cubes: wavelengths, CF conventions, MATLAB's marks, and our own text."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,20 +103,18 @@ def wavelength_lists(file: h5py.File, data: h5py.Dataset, found: Mapping) -> lis
             if isinstance(values, np.ndarray):
                 lists.append(as_wavelengths(values, values.size, "nm"))
     for size in sorted(set(data.shape)):
-        lists.append(companion(list(found), WAVELENGTHS, size, _loader(found), _unit_of(found)))
+        lists.append(_companion(found, WAVELENGTHS, size))
     return [values for values in lists if values is not None]
 
 
-def _loader(found: Mapping) -> Any:
+def _companion(found: Mapping, names: Sequence[str], bands: int) -> np.ndarray | None:
+    """Wavelengths, or widths, among the file's arrays."""
+
     def load(name: str) -> np.ndarray | None:
         item = found[name]
         return item[()] if 0 < item.size <= MAX_VALUES and item.ndim <= 2 else None
 
-    return load
-
-
-def _unit_of(found: Mapping) -> Any:
-    return lambda name: _word(found[name], "units", "unit")
+    return companion(list(found), names, bands, load, lambda n: _word(found[n], "units", "unit"))
 
 
 def own_text(file: h5py.File) -> str | None:
@@ -151,7 +149,7 @@ def read(
     transform, crs = _grid(file, data, found)
     return replace(
         meta,
-        fwhm=companion(list(found), WIDTHS, bands, _loader(found), _unit_of(found)),
+        fwhm=_companion(found, WIDTHS, bands),
         nodata=cf.nodata,
         scale=cf.scale,
         offset=cf.offset,

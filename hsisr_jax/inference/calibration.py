@@ -155,13 +155,12 @@ def reliability(added: np.ndarray, error: np.ndarray, counted: np.ndarray) -> di
     """
     from scipy.special import ndtri
 
-    rows, cols = (np.arange(n) // BLOCK for n in counted.shape)
-    white = (rows[:, None] + cols[None]) % 2 == 0
-    halves = [counted & white, counted & ~white]
-    if min(half.sum() for half in halves) < LEAST:  # a small scene: every second pixel
-        rows, cols = (np.arange(n) for n in counted.shape)
+    for block in (BLOCK, 1):  # of a small scene every second pixel
+        rows, cols = (np.arange(n) // block for n in counted.shape)
         white = (rows[:, None] + cols[None]) % 2 == 0
         halves = [counted & white, counted & ~white]
+        if min(half.sum() for half in halves) >= LEAST:
+            break
     ratios = []
     for half, other in (halves, halves[::-1]):
         sigma = fit(added[other], error[other])(added[half])

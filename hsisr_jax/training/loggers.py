@@ -20,21 +20,15 @@ class Logger(Protocol):
     def close(self) -> None: ...
 
 
-class TensorBoard:
+class TensorBoard(EventFile):
     """Event files in the workdir, written without a thread.
 
     (A writing thread would die on a full disk and leave the run waiting for ever.)
     """
 
-    def __init__(self, workdir: Path, start_step: int):
-        self._events = EventFile(workdir, start_step)
-
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        self._events.scalars(step, {f"{kind}/{name}": x for name, x in values.items()})
-        self._events.flush()
-
-    def close(self) -> None:
-        self._events.close()
+        self.scalars(step, {f"{kind}/{name}": x for name, x in values.items()})
+        self.flush()
 
 
 class WeightsAndBiases:
