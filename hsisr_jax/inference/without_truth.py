@@ -233,15 +233,9 @@ def reduced_resolution(
     """The scores of each of `METHODS` on a scene that is degraded, sharpened and compared with
     itself.
 
-    Args:
-        scene: in memory or small enough for it; see `part_of` and `cropped`.
-        sharpen: the degraded scene to a cube `(s*h, s*w, c)` in physical units.
-        observe: what the sensor does.
-        scale: of the network.
-        bands: a map from the scene's bands to the network's, where they differ.
-
-    Returns:
-        By method.
+    The scene is in memory or small enough for it, see `part_of` and `cropped`. `sharpen` makes of
+    the degraded one a cube `(s*h, s*w, c)` in physical units. `bands` is a map from the scene's
+    bands to the network's, where they differ.
     """
     lower = degraded(scene, observe, scale)
     height, width = lower.height * scale, lower.width * scale

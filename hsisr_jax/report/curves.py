@@ -18,25 +18,24 @@ SETTINGS = ("learning_rate", "gradient_norm", "examples_per_second", "skipped")
 
 def charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Loss first, then figures of the validation, terms of the loss, and the settings."""
-    found = {(kind, key): None for run in runs for kind, key in _keys(run)}
-    charts = [_chart(runs, kind, key) for kind, key in found if "accuracy" not in key]
-    return sorted((chart for chart in charts if chart["series"]), key=_place)
+    return sorted((c for c in _found(runs, accuracy=False) if c["series"]), key=_place)
 
 
 def accuracy(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Accuracy of the domain discriminator, if a run has one."""
-    found = {(kind, key): None for run in runs for kind, key in _keys(run)}
-    charts = [_chart(runs, kind, key) for kind, key in found if "accuracy" in key]
-    return [chart | {"fixed": [0, 1], "levels": CHANCE} for chart in charts]
+    return [c | {"fixed": [0, 1], "levels": CHANCE} for c in _found(runs, accuracy=True)]
 
 
-def _keys(run: Run) -> dict[tuple[str, str], None]:
-    return {
+def _found(runs: Sequence[Run], *, accuracy: bool) -> list[dict[str, Any]]:
+    """A chart for each number of the logs that is, or is not, an accuracy."""
+    keys = {
         (str(row.get("kind", "train")), key): None
+        for run in runs
         for row in run.rows
         for key, value in row.items()
         if key not in NOT_CURVES and number(value) is not None and (key != "skipped" or value)
     }
+    return [_chart(runs, kind, key) for kind, key in keys if ("accuracy" in key) == accuracy]
 
 
 def _place(chart: Mapping[str, Any]) -> tuple[int, str]:

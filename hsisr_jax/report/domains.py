@@ -48,25 +48,16 @@ def endmembers(runs: Sequence[Run]) -> list[dict[str, Any]]:
         waves = data.get("wavelengths")
         for domain, block in enumerate(spectra.astype(np.float64)):  # m c
             x = np.arange(1, block.shape[1] + 1, dtype=np.float64)
-            known = False
-            if waves is not None and waves.shape[-1] == block.shape[1]:
-                known = True
+            known = waves is not None and waves.shape[-1] == block.shape[1]
+            if waves is not None and known:
                 x = np.asarray(waves if waves.ndim == 1 else waves[domain], np.float64)
-            charts.append(
-                {
-                    "title": f"{run.name}: endmembers, {_domain(domain)}",
-                    "unit": "nm" if known else "band",
-                    "series": [
-                        {
-                            "name": f"material {m + 1}",
-                            "hue": m / len(block),
-                            "x": x.tolist(),
-                            "y": [round(float(v), 5) for v in spectrum],
-                        }
-                        for m, spectrum in enumerate(block)
-                    ],
-                }
-            )
+            series = [
+                {"name": f"material {m + 1}", "hue": m / len(block), "x": x.tolist(),
+                 "y": [round(float(v), 5) for v in spectrum]}
+                for m, spectrum in enumerate(block)
+            ]  # fmt: skip
+            title = f"{run.name}: endmembers, {_domain(domain)}"
+            charts.append({"title": title, "unit": "nm" if known else "band", "series": series})
     return charts
 
 

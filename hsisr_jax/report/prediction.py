@@ -56,18 +56,10 @@ def write(
     versions: Mapping[str, Any],
     megabytes: float = MEGABYTES,
 ) -> Path:
-    """Writes the page, and returns its path.
+    """Writes the page at `output`, and returns its path.
 
-    Args:
-        output: the page's path.
-        shown: the pixels.
-        network: its name.
-        scale: by which it made the pixels smaller.
-        scores: of `hsisr_jax.assess`, as JSON; None where the scene could not be scored.
-        done: what was done to the file, in words.
-        warnings: what the command warned of.
-        versions: what made it: command, libraries, files.
-        megabytes: the page's size at most.
+    `scores` are of `hsisr_jax.assess`, as JSON, None where the scene could not be scored; `done` is
+    what was done to the file, in words; `versions` what made it: command, libraries, files.
     """
     scores = scores or {}
     facts = f"{network} ×{scale} on {done['input']}" if "input" in done else f"{network} ×{scale}"
