@@ -22,7 +22,6 @@ FIELDS = {
     "scale": ("GainOfBand",),
     "offset": ("OffsetOfBand",),
 }
-MISSING = -32768.0  # of the signed levels, where no file names a value
 
 
 def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:

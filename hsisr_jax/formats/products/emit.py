@@ -6,6 +6,7 @@ network should sharpen, and its latitudes and longitudes are kept as ground cont
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.crs import wkt
-from hsisr_jax.formats.hdf5_meta import attribute
+from hsisr_jax.formats.hdf5_meta import attribute, number
 from hsisr_jax.formats.products.base import Part, PartsReader, control_points, unused
 from hsisr_jax.formats.scene import SceneMeta, SceneReader, check_size
 
@@ -52,9 +53,8 @@ def open_scene(
         else None
         for key in paths
     )
-    fill = attribute(data, "_FillValue")
-    fill = -9999.0 if fill is None else float(np.asarray(fill).reshape(-1)[0])
-    part = Part(data, "hwb", np.arange(data.shape[2]), fill=fill)
+    fill = number(data, "_FillValue")
+    part = Part(data, "hwb", np.arange(data.shape[2]), fill=-9999.0 if fill is None else fill)
     extra = control_points(found.get("location/lat"), found.get("location/lon"), data.shape[:2])
     meta = SceneMeta(
         wavelengths=centres, fwhm=widths, bad_bands=None if good is None else good < 0.5,
@@ -77,11 +77,8 @@ def _on_map(path: Path, file: h5py.File, found: Mapping, swath: PartsReader) -> 
         check_size(path, nbytes, path.stat().st_size, packed=True)
     c, a, b, f, d, e = (float(value) for value in np.asarray(numbers).reshape(-1))
     crs = attribute(file, "spatial_ref")
-    meta = swath.meta
-    placed = SceneMeta(
-        wavelengths=meta.wavelengths, fwhm=meta.fwhm, bad_bands=meta.bad_bands, nodata=np.nan,
-        units=meta.units, sensor=meta.sensor, transform=(a, b, c, d, e, f),
-        crs=crs if isinstance(crs, str) else wkt(4326))  # fmt: skip
+    crs = crs if isinstance(crs, str) else wkt(4326)
+    placed = replace(swath.meta, transform=(a, b, c, d, e, f), crs=crs, extra={})
     return MapReader(swath, tables, placed)
 
 
@@ -125,7 +122,6 @@ def _tanager(path: Path, file: h5py.File, found: Mapping, variable: str | None):
     lists = {key: value for key, value in lists.items() if np.size(value) == data.shape[0]}
     if "wavelengths" not in lists:
         raise UserError(f"{path}: {cubes[0]} has no attribute 'wavelengths' with one value a band")
-    fill = attribute(data, "_FillValue")
     places = f"{TANAGER}Geolocation Fields/"
     latitude, longitude = (found.get(f"{places}{axis}") for axis in ("Latitude", "Longitude"))
     extra = control_points(latitude, longitude, data.shape[1:])
@@ -135,8 +131,7 @@ def _tanager(path: Path, file: h5py.File, found: Mapping, variable: str | None):
         bad_bands=None if good is None else np.asarray(good) < 0.5, sensor="Tanager",
         units=str(attribute(data, "Unit", "units") or ""), extra=extra,
         crs=wkt(4326) if extra else "")  # fmt: skip
-    fill = None if fill is None else float(np.asarray(fill).reshape(-1)[0])
-    part = Part(data, "bhw", np.arange(data.shape[0]), fill=fill)
+    part = Part(data, "bhw", np.arange(data.shape[0]), fill=number(data, "_FillValue"))
     others = (name.split("/")[-1] for name in fields if found[name].ndim == 2)
     notes = unused(others) + ((KEPT,) if extra else ())
     return PartsReader(path, "a Tanager product", [part], meta, notes=notes, owner=file)
