@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneMeta
+from hsisr_jax.formats import SceneMeta, SceneReader
 
 
-class PcidskCube:
+class PcidskCube(SceneReader):
     """The first `bands` layers of a `.pix` file; the others are not spectral."""
+
+    kind = "a PCIDSK file"
 
     def __init__(self, path: Path, bands: int):
         import rasterio
@@ -39,19 +41,13 @@ class PcidskCube:
         if size < declared:
             raise UserError(f"{self.path} is truncated: {size} bytes of more than {declared}")
 
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        from rasterio.errors import RasterioError
+    def _read(self, rows: slice, cols: slice) -> np.ndarray:
         from rasterio.windows import Window
 
-        window = Window.from_slices(rows, cols, height=self.height, width=self.width)
-        try:
-            block = self._file.read(list(range(1, self.bands + 1)), window=window)
-        except RasterioError as error:
-            raise UserError(f"{self.path} is damaged or truncated ({error})") from None
+        window = Window.from_slices(rows, cols)
+        block = self._file.read(list(range(1, self.bands + 1)), window=window)
         return np.moveaxis(block, 0, -1)
 
-    def __enter__(self) -> "PcidskCube":
-        return self
-
-    def __exit__(self, *_) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
