@@ -34,8 +34,8 @@ from hsisr_jax.data.cubes import (
     open_cube,
     storage_dtype,
 )
+from hsisr_jax.data.discovery import names
 from hsisr_jax.data.download import Progress, Source, obtain, unpack
-from hsisr_jax.data.packages import names
 from hsisr_jax.data.patch_files import arrays_of, check_reduction, partner_sizes
 from hsisr_jax.data.pcidsk import PcidskCube
 from hsisr_jax.data.ranges import as_domain, available, overlap, spectral_range

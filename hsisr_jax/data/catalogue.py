@@ -21,8 +21,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from hsisr_jax.data import disk, plan
+from hsisr_jax.data.discovery import names, package_folder
 from hsisr_jax.data.download import Progress, locate
-from hsisr_jax.data.packages import names, package_folder
 from hsisr_jax.data.splits import ROLES, SplitDefinition
 from hsisr_jax.errors import UserError, first_line
 from hsisr_jax.files import read_json, write_text

@@ -1,4 +1,4 @@
-"""Registers the datasets with TFDS on import: `tfds.builder("pavia/smoke")`.
+"""Finds the builder packages, and registers them with TFDS: `tfds.builder("pavia/smoke")`.
 
 TFDS may be imported before or after; nothing here imports it.
 """
@@ -6,10 +6,25 @@ TFDS may be imported before or after; nothing here imports it.
 import importlib.util
 import sys
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 
-from hsisr_jax.data.packages import names
+from hsisr_jax.errors import UserError
 
 TFDS = "tensorflow_datasets"
+
+
+def package_folder() -> Path:
+    """The folder of builder packages: the repository's, or its copy in an installed wheel."""
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here.parent / "datasets", here / "_datasets"):
+        if (folder / "scene" / "scene_dataset_builder.py").is_file():
+            return folder
+    raise UserError(f"no dataset builders beside {here}; install the package again")
+
+
+def names() -> tuple[str, ...]:
+    """All datasets."""
+    return tuple(sorted(p.parent.name for p in package_folder().glob("*/*_dataset_builder.py")))
 
 
 class Provider:
