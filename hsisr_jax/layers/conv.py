@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from hsisr_jax.layers.initializers import torch_uniform
 from hsisr_jax.ops.convolution import convolve, convolve_transposed, linear
+from hsisr_jax.ops.depthwise import convolve_depthwise
 
 
 class Conv(nn.Module):
@@ -83,3 +84,19 @@ class Dense(nn.Module):
             return y
         bias = self.param("bias", self.bias_init or init, (self.features,))
         return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution: one filter (of odd size) and one bias a channel, zero padding."""
+
+    kernel_size: int = 3
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        k, d = self.kernel_size, x.shape[-1]
+        init = torch_uniform(k * k)
+        y = convolve_depthwise(x, self.param("kernel", init, (k, k, d)))
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", init, (d,)).reshape(1, 1, 1, d)

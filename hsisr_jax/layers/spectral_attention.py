@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.layers.conv import Conv, Dense
-from hsisr_jax.layers.depthwise import DepthwiseConv
+from hsisr_jax.layers.conv import Conv, Dense, DepthwiseConv
 from hsisr_jax.layers.initializers import torch_uniform
 from hsisr_jax.layers.spatial_attention import SpatialAttention
 from hsisr_jax.ops.series import full_attention, series_attention

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hsisr_jax.layers.conv import Dense
-from hsisr_jax.layers.depthwise import DepthwiseConv
+from hsisr_jax.layers.conv import Dense, DepthwiseConv
 from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.ops.attention import attend
 from hsisr_jax.ops.windows import (
