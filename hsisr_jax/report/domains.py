@@ -29,7 +29,7 @@ def projections(runs: Sequence[Run]) -> list[dict[str, Any]]:
         ]
         planes, share = _project([features for _, features in stages])
         limits = [_limits(np.concatenate(planes)[:, axis]) for axis in (0, 1)]
-        pick = _spread(len(data["domain"]))
+        pick = np.random.default_rng(0).permutation(len(data["domain"]))[:POINTS]
         for (stage, _), plane in zip(stages, planes):
             charts.append(_scatter(run, stage, plane[pick], data["domain"][pick], share, limits))
     return charts
@@ -95,10 +95,6 @@ def _scatter(
 def _limits(values: np.ndarray) -> list[float]:
     margin = 0.05 * float(np.ptp(values)) or 0.5
     return [float(values.min()) - margin, float(values.max()) + margin]
-
-
-def _spread(count: int) -> np.ndarray:
-    return np.random.default_rng(0).permutation(count)[:POINTS]
 
 
 def _domain(index: int) -> str:

@@ -67,7 +67,8 @@ def metrics(runs: Sequence[Run]) -> str:
     """Means over the test images; runs with the same conventions share a table."""
     parts = []
     for group in _alike(runs):
-        rows = _mean_rows(group, runs)
+        rows = _reference_rows(group[0].metrics)
+        rows += [_row(run, runs, run.metrics) for run in group]
         images = group[0].metrics.get("images") or []
         count = f" · mean over {len(images)} image{'s' * (len(images) != 1)}" if images else ""
         caption = f"{_protocol(group[0])}{count}"
@@ -122,12 +123,8 @@ def _facts(fields: Sequence[tuple[str, Any]]) -> str:
     return f'<dl class="file">{rows}</dl>'
 
 
-def _part(source: Run | Mapping, key: str) -> Mapping[str, Any]:
-    return part(source.metrics if isinstance(source, Run) else source, key)
-
-
 def _card(run: Run, index: int, names: bool) -> str:
-    test = _part(run, "test")
+    test = part(run.metrics, "test")
     keys = [key for key in ("MPSNR", "PSNR", "SAM") if key in test]
     beside = [(label, values) for label, _, values in _reference_rows(run.metrics)]
     figures = "".join(
@@ -195,11 +192,11 @@ def _alike(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs with the same conventions, images and bicubic figures, so that rows are comparable."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        if not _part(run, "test"):
+        if not part(run.metrics, "test"):
             continue
         images = run.metrics.get("images") or []
         names = [image.get("name") if isinstance(image, Mapping) else None for image in images]
-        rounded = {key: value_text(key, v) for key, v in _part(run, "bicubic").items()}
+        rounded = {key: value_text(key, v) for key, v in part(run.metrics, "bicubic").items()}
         key = json.dumps([run.protocol, names, rounded], sort_keys=True, default=str)
         groups.setdefault(key, []).append(run)
     return list(groups.values())
@@ -226,18 +223,17 @@ def _conventions(run: Run) -> str:
 
 def _reference_rows(tree: Mapping[str, Any], baselines: Collection[str] = ()) -> list[Row]:
     rows: list[Row] = []
-    if _part(tree, "bicubic"):
+    if part(tree, "bicubic"):
         rows.append(("bicubic", "bicubic", tree["bicubic"]))
-    others = {**{k: v for k, v in tree.items() if k in baselines}, **_part(tree, "baselines")}
+    others = {**{k: v for k, v in tree.items() if k in baselines}, **part(tree, "baselines")}
     for name, values in others.items():
         if isinstance(values, Mapping) and name != "bicubic":
             rows.append((titles.METHODS.get(name, str(name)), "baseline", values))
     return rows
 
 
-def _mean_rows(group: Sequence[Run], runs: Sequence[Run]) -> list[Row]:
-    own = [(run.name, f"run-{runs.index(run) % 6}", _part(run, "test")) for run in group]
-    return _reference_rows(group[0].metrics) + own
+def _row(run: Run, runs: Sequence[Run], scores: Mapping[str, Any]) -> Row:
+    return run.name, f"run-{runs.index(run) % 6}", part(scores, "test")
 
 
 def scored(rows: Sequence[Row], caption: str, *, extra: Sequence[tuple[str, str]] = ()) -> str:
@@ -280,10 +276,8 @@ def _cell(key: str, value: Any, best: str | None) -> str:
 def _image_table(group: Sequence[Run], runs: Sequence[Run]) -> str:
     parts = []
     for index, image in enumerate(group[0].metrics["images"]):
-        rows = _reference_rows(image, _part(group[0], "baselines"))
-        for run in group:
-            values = _part(run.metrics["images"][index], "test")
-            rows.append((run.name, f"run-{runs.index(run) % 6}", values))
+        rows = _reference_rows(image, part(group[0].metrics, "baselines"))
+        rows += [_row(run, runs, run.metrics["images"][index]) for run in group]
         parts.append(scored(rows, escape(image.get("name", index))))
     return f"<details><summary>Image by image</summary>{''.join(parts)}</details>"
 
