@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from hsisr_jax import cluster, train
 from hsisr_jax.data import scenes
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneReader
+from hsisr_jax.formats import SceneReader, places
 from hsisr_jax.inference import trained
 from hsisr_jax.inference.options import Options
 from hsisr_jax.training import patch_writer
@@ -106,7 +106,7 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
             raise UserError(f"--mode=predict needs --{name}=FILE")
     chosen = _prediction(options)
 
-    def after(job: predict.Job, output: Path) -> None:
+    def after(job: predict.Job, output: places.Place) -> None:
         found = None
         if target := options.uncertainty:
             given = {"workdir": options.workdir, "scale": options.scale, "options": job.options}
@@ -135,7 +135,7 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
         target = options.uncertainty
         uncertainty.check(options.input, options.output, target, variable=chosen.variable)
     if options.parts:
-        target = Path(options.output)
+        target = places.where(options.output)
         shared.predict(load, options.input, target, chosen, options.parts, after=after)
         return 0
     if options.workdir:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, TextIO
 
 import jax
@@ -18,7 +17,8 @@ import numpy as np
 from hsisr_jax import formats, identity, locks, mesh
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader, carried
-from hsisr_jax.inference import facts, packaged, sensed, survey, trained
+from hsisr_jax.formats.places import Place, where
+from hsisr_jax.inference import facts, packaged, remote, sensed, survey, trained
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.calibration import Detail
 from hsisr_jax.inference.ensemble import over_symmetries
@@ -40,22 +40,22 @@ def predict(
     options: Options = Options(),  # noqa: B008 - immutable
     *,
     after: "After | None" = None,
-) -> Path:
+) -> Place:
     """Super-resolves a scene file with a workdir's network.
 
     Args:
         workdir: the workdir of a trained or an imported network.
         input: the scene, in any format of docs/formats.md.
-        output: the file to write; its ending selects the format.
+        output: the file to write, its ending selects the format; or the URL of a Zarr store.
         options: tiling, units and output; see `Options`.
         after: called when the output is complete, with the job (its scene still open) and the
             output's path; `hsisr_jax.scene_page.write` writes its page.
 
     Returns:
-        The path of the result.
+        Where the result is.
     """
     network = trained.load(workdir)
-    return _predict(lambda scene, given: network, input, Path(output), options, after)
+    return _predict(lambda scene, given: network, input, where(output), options, after)
 
 
 def sharpen(
@@ -65,9 +65,9 @@ def sharpen(
     options: Options = Options(),  # noqa: B008 - immutable
     *,
     after: "After | None" = None,
-) -> Path:
+) -> Place:
     """Super-resolves a scene file as `predict` does, with the network in the package."""
-    return _predict(partial(packaged_for, scale), input, Path(output), options, after)
+    return _predict(partial(packaged_for, scale), input, where(output), options, after)
 
 
 def packaged_for(scale: int, scene: SceneReader, options: Options) -> Loaded:
@@ -77,8 +77,8 @@ def packaged_for(scale: int, scene: SceneReader, options: Options) -> Loaded:
 
 
 def _predict(
-    load: "Load", source: Any, target: Path, options: Options, after: "After | None"
-) -> Path:
+    load: "Load", source: Any, target: Place, options: Options, after: "After | None"
+) -> Place:
     if jax.process_count() > 1:
         raise UserError("--mode=predict uses the devices of one process: start it once")
     with formats.open_scene(source, variable=options.variable or None) as scene:
@@ -157,7 +157,7 @@ class Job:
             card.dark,
         )
 
-    def run(self, target: Path) -> None:
+    def run(self, target: Place) -> None:
         """Writes the output file, or continues an interrupted one."""
         sizes, grid = self.plan()
         output, done = self.begin(target, sizes)
@@ -206,7 +206,7 @@ class Job:
             progress.say(f"stopped: the same command continues {output.writer.path.name}")
             raise Interrupted(signals.received)
 
-    def conclude(self, output: outputs.Output, target: Path) -> None:
+    def conclude(self, output: outputs.Output, target: Place) -> None:
         """Gives the finished file its name, unless the scene has changed meanwhile."""
         scene = self.scene
         if identity.of_files(scene.files) | dict(scene.stamps) != self.work["scene"]:
@@ -300,10 +300,10 @@ class Job:
         for remark in remarks(card, plan, self.options):
             self.say(remark)
 
-    def journal(self, target: Path, sizes: Sizes) -> outputs.Journal:
+    def journal(self, target: Place, sizes: Sizes) -> outputs.Journal:
         """The journal beside the data file, whichever of an output's names is given."""
         tiles = [*sizes.plan.size, sizes.plan.overlap]
-        return outputs.Journal(formats.written_files(target)[0], self.work | {"tiles": tiles})
+        return remote.journal(formats.data_file(target), self.work | {"tiles": tiles})
 
     def output_meta(self) -> SceneMeta:
         """The metadata of the output."""
@@ -319,7 +319,7 @@ class Job:
         )
 
     def begin(
-        self, target: Path, sizes: Sizes, *, join: bool = False
+        self, target: Place, sizes: Sizes, *, join: bool = False
     ) -> tuple[outputs.Output, set]:
         """The output, and what an interrupted run has made of it; `join`: others write it too."""
         meta, dtype = self.output_meta(), np.dtype(self.options.dtype)
@@ -336,14 +336,13 @@ class Job:
             low, high = (
                 (x * before.scale + before.offset - meta.offset) / meta.scale for x in (low, high)
             )
-            quicklook = outputs.Quicklook(
-                data, self.shape[:2], bands, low, high, keep=writer.resumed
-            )
+            size = self.shape[:2]
+            quicklook = remote.quicklook(data, size, bands, low, high, keep=writer.resumed)
         limits = None
         if self.options.limits == "input" and not self.card.msi_bands:
             limits = survey.limits(self.extremes(), self.bands, before, meta)
         return outputs.Output(writer, journal, after, meta.nodata, quicklook, limits), done
 
 
-After = Callable[[Job, Path], object]
+After = Callable[[Job, Place], object]
 Load = Callable[[SceneReader, Options], Loaded]  # the network for a scene

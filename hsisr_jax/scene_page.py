@@ -18,6 +18,7 @@ import numpy as np
 from hsisr_jax import assess, formats
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader, crs
+from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference import pairs, without_truth
 from hsisr_jax.predict import Job
@@ -33,24 +34,24 @@ LISTED = 24  # header fields that are named
 PACKAGES = ("hsisr_jax", "jax", "flax", "numpy")
 
 
-def page_of(output: str | Path) -> Path:
+def page_of(output: str | Place) -> Place:
     """Where the page of an output lies."""
-    data = formats.written_files(output)[0]
+    data = formats.data_file(output)
     return data.with_name(f"{data.stem}_report.html")
 
 
-def check(output: str | Path) -> None:
+def check(output: str | Place) -> None:
     """Refuses, before any work, a page that would overwrite something else."""
-    page.check(page_of(output))
+    page.check_place(page_of(output))
 
 
 def write(
     job: Job,
-    output: str | Path,
+    output: str | Place,
     *,
-    deviation: str | Path = "",
+    deviation: str | Place = "",
     reliability: Mapping[str, Any] | None = None,
-) -> Path:
+) -> Place:
     """Writes the page of a finished prediction, whose scene is still open; returns its path.
 
     `deviation` is the file of its standard deviations, and `reliability` what `uncertainty.write`
@@ -107,7 +108,7 @@ def _shown(
     rows: slice,
     cols: slice,
     overview: np.ndarray | None,
-    deviation: str | Path,
+    deviation: str | Place,
 ) -> prediction.Shown:
     """The pixels of the part, before and after, in physical units."""
     scene, scale = job.scene, job.card.scale
@@ -145,9 +146,9 @@ def _shown(
     )
 
 
-def _overview(output: str | Path) -> np.ndarray | None:
+def _overview(output: str | Place) -> np.ndarray | None:
     """The quicklook, where there is one."""
-    data = formats.written_files(output)[0]
+    data = formats.data_file(output)
     return pictures.read(data.with_name(f"{data.stem}_quicklook.png"))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hsisr_jax import formats, locks
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats import places
 from hsisr_jax.formats.raw import partial
 from hsisr_jax.inference import finished, sensed
 from hsisr_jax.inference import output as outputs
@@ -38,6 +39,9 @@ def predict(
     """Makes parts of a scene's output until all of them exist."""
     if parts < 1 or formats.written_as(target) not in FORMATS:
         raise UserError(f"--parts={parts}: use 1 or more, and an output of ENVI or Zarr")
+    if places.is_url(target):
+        raise UserError(f"--parts={parts}: parts are shared out by locks, which a URL has not: "
+                        "leave it out, or give an output on this machine")  # fmt: skip
     with formats.open_scene(source, variable=options.variable or None) as scene:
         formats.check_target(target, scene, options.dtype)
         options = sensed.numbered(options, scene, told)

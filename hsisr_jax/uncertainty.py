@@ -17,6 +17,7 @@ from hsisr_jax import assess, formats, identity, locks
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader
+from hsisr_jax.formats.places import where
 from hsisr_jax.inference import calibration, sensed, survey, without_truth
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.calibration import Table
@@ -50,7 +51,7 @@ def write(
         errors at reduced resolution that intervals from one scale coarser held, None for a scene
         that is too small to tell.
     """
-    target = Path(output)
+    target = where(output)
     with formats.open_scene(input, variable=options.variable or None) as scene:
         formats.check_target(target, scene)
         options = sensed.numbered(options, scene, print)
@@ -78,7 +79,7 @@ def _carried(found: dict[str, Any], shrink: float) -> str:
 def check(input: str | os.PathLike, output: str, target: str, *, variable: str = "") -> None:
     """Refuses before any work a file that cannot be written."""
     files = [{path.resolve() for path in formats.written_files(one)} for one in (target, output)]
-    if files[0] & files[1]:
+    if files[0] & files[1] or where(target) == where(output):
         raise UserError(f"--uncertainty={target} is the file of --output: give another name")
     with formats.open_scene(input, variable=variable or None) as scene:
         formats.check_target(target, scene)

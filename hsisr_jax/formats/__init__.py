@@ -11,12 +11,23 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats.places import is_url, is_zarr
+from hsisr_jax.formats.places import Place, Url, is_url, is_zarr, where
 from hsisr_jax.formats.products import folder
 from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, readable, writable
 
-__all__ = ["SceneMeta", "SceneReader", "SceneWriter", "check_target", "create_scene", "open_scene",
-           "read_scene", "write_scene", "written_as", "written_files"]  # fmt: skip
+__all__ = [
+    "SceneMeta",
+    "SceneReader",
+    "SceneWriter",
+    "check_target",
+    "create_scene",
+    "data_file",
+    "open_scene",
+    "read_scene",
+    "write_scene",
+    "written_as",
+    "written_files",
+]
 
 ENDINGS = {
     "envi": ("hdr", "img", "bsq", "bil", "bip", "dat", "raw", "bin"),
@@ -47,22 +58,23 @@ MAGIC = (
 )
 
 
-def open_scene(path: str | Path, *, variable: str | None = None) -> SceneReader:
+def open_scene(path: str | Place, *, variable: str | None = None) -> SceneReader:
     """Open a scene file, a Zarr folder or URL, a product's folder or metadata file; `variable`
     names the cube where a file holds several arrays."""
     with readable(path, "a scene"):
-        if is_url(path) or is_zarr(Path(path)):
+        place = where(path)
+        if isinstance(place, Url) or is_zarr(place):
             kind = "zarr"
-        elif Path(path).is_dir() and (bands := folder.hyperion(Path(path))):
+        elif place.is_dir() and (bands := folder.hyperion(place)):
             return bands
         else:
-            path = folder.image_of(Path(path))
-            kind = _kind(path)
-    with readable(path, NAMES[kind]):
-        reader = _pixels(Path(path), variable) if kind == "matlab" else None
-        reader = reader or _module(kind).open_scene(path, variable=variable)
+            place = folder.image_of(place)
+            kind = _kind(place)
+    with readable(place, NAMES[kind]):
+        reader = _pixels(Path(str(place)), variable) if kind == "matlab" else None
+        reader = reader or _module(kind).open_scene(place, variable=variable)
         try:
-            reader.meta.check_units(path)
+            reader.meta.check_units(place)
         except UserError:
             reader.close()
             raise
@@ -76,14 +88,14 @@ def _pixels(path: Path, variable: str | None) -> SceneReader | None:
     return open_pixels(path, variables=(variable,) if variable else ("Y", "V"))
 
 
-def read_scene(path: str | Path, **options: Any) -> tuple[np.ndarray, SceneMeta]:
+def read_scene(path: str | Place, **options: Any) -> tuple[np.ndarray, SceneMeta]:
     """The whole cube `(h, w, c)` in its stored dtype, and its metadata."""
     with open_scene(path, **options) as scene:
         return scene.read(), scene.meta
 
 
 def create_scene(
-    path: str | Path,
+    path: str | Place,
     *,
     height: int,
     width: int,
@@ -100,7 +112,7 @@ def create_scene(
     GeoTIFF becomes a compressed, cloud-optimised one when it is finished).
     """
     kind = written_as(path)
-    path = Path(path)
+    path = where(path)
     if min(height, width, bands) < 1:
         raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
     meta = (meta or SceneMeta()).check(bands, path)
@@ -116,7 +128,7 @@ def create_scene(
 
 
 def write_scene(
-    path: str | Path, array: np.ndarray, meta: SceneMeta | None = None, **options: Any
+    path: str | Place, array: np.ndarray, meta: SceneMeta | None = None, **options: Any
 ) -> None:
     """Write a whole cube `(h, w, c)`; options as in `create_scene`."""
     array = np.asarray(array)
@@ -129,33 +141,42 @@ def write_scene(
 
 
 def check_target(
-    path: str | Path, source: SceneReader | None = None, dtype: Any = np.float32
+    path: str | Place, source: SceneReader | None = None, dtype: Any = np.float32
 ) -> None:
     """Refuse a name that nothing can be written under, a type that its format does not hold, or
     what would cost another scene its files: those of `source`, or the header of other data. The
     folder of a good one is made."""
-    kind = written_as(path)
-    _module(kind).check_dtype(Path(path), np.dtype(dtype))
-    path = Path(path)
-    if path.is_dir() and kind != "zarr":
+    kind, place = written_as(path), where(path)
+    _module(kind).check_dtype(place, np.dtype(dtype))
+    if isinstance(place, Url):
+        _module(kind).check_free(place)
+        return
+    if place.is_dir() and kind != "zarr":
         raise UserError(f"{path}: is a folder; give a file in it")
-    written = written_files(path)
+    written = written_files(place)
     held = {file.resolve() for file in source.files} if source else set()
     lost = [file.name for file in written if {file.resolve(), *file.resolve().parents} & held]
     if lost:
         lost_files = " and ".join(lost)
         raise UserError(f"{path} would overwrite {lost_files} of the input: choose another name")
     if kind in ("envi", "zarr"):
-        _module(kind).check_free(path)
+        _module(kind).check_free(place)
     with writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
 
 
-def written_files(path: str | Path) -> tuple[Path, ...]:
-    """What `create_scene` makes of a name: for ENVI the data and the header, else the file."""
-    kind = written_as(path)
-    path = Path(path)
-    return _module("envi").written_files(path) if kind == "envi" else (path,)
+def written_files(path: str | Place) -> tuple[Path, ...]:
+    """The files that `create_scene` makes of a name: for ENVI the data and the header; none where
+    it is a URL."""
+    kind, place = written_as(path), where(path)
+    if isinstance(place, Url):
+        return ()
+    return _module("envi").written_files(place) if kind == "envi" else (place,)
+
+
+def data_file(path: str | Place) -> Place:
+    """What holds the values of an output: the name after which all beside it is called."""
+    return next(iter(written_files(path)), where(path))
 
 
 def _module(kind: str) -> Any:
@@ -163,14 +184,11 @@ def _module(kind: str) -> Any:
     return import_module(f"hsisr_jax.formats.{kind}")
 
 
-def written_as(path: str | Path) -> str:
+def written_as(path: str | Place) -> str:
     """The format that an ending asks for."""
-    if is_url(path):
-        raise UserError(
-            f"{path}: scenes are written as files; write a .zarr folder and copy it to the URL, or "
-            "use hsisr_jax.xarray.sharpen(...).to_zarr(URL)"
-        )
-    kind = _ending(Path(path))
+    if is_url(path) and where(path).suffix.lower() != ".zarr":
+        raise UserError(f"{path}: at a URL a scene is a Zarr store: give a name that ends in .zarr")
+    kind = _ending(Path(str(path)))
     if kind is None:
         known = " ".join(f".{ending}" for endings in ENDINGS.values() for ending in endings)
         raise UserError(f"{path}: unknown ending; a scene is written as one of {known}")

@@ -98,7 +98,7 @@ class GeoTiffReader(SceneReader):
     kind = "a GeoTIFF"
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path: Path = path
         check_pages(path)
         with _opened(path) as first:
             pages = [name for name in first.subdatasets if name.startswith("GTIFF_DIR:")]
@@ -213,7 +213,8 @@ class GeoTiffWriter(SceneWriter):
         resume: bool,
         compress: str = "none",
     ):
-        self.path, self.dtype, self.compress = path, dtype, compress
+        self.path: Path = path
+        self.dtype, self.compress = dtype, compress
         self.height, self.width, self.bands = shape
         self.files = Staged(path)
         self.dataset: Any = None

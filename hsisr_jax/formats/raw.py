@@ -119,6 +119,8 @@ def _write_all(fd: int, data: memoryview | bytes, position: int) -> None:
 class RawReader(SceneReader):
     """A window of plain values in a file."""
 
+    path: Path
+
     def __init__(self, path: Path, layout: RawLayout, meta: SceneMeta, *, kind: str, data: Path):
         self.path, self.layout, self.meta, self.kind, self.data = path, layout, meta, kind, data
         layout.check(data)
@@ -191,6 +193,8 @@ def stale(path: Path) -> UserError:
 
 class RawWriter(SceneWriter):
     """Values in the place that `layout` gives them, in a partial file that has everything else."""
+
+    path: Path
 
     def __init__(self, path: Path, layout: RawLayout, files: Staged, *, resumed: bool, size: int):
         self.path, self.layout, self.files, self.resumed = path, layout, files, resumed

@@ -19,6 +19,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import carried
+from hsisr_jax.formats.places import Place
 
 # The most that one byte of deflate can become; what claims more is damaged or hostile.
 MAX_EXPANSION = 1100
@@ -203,7 +204,7 @@ class SceneReader(ABC):
     """An open scene file; also a context manager."""
 
     kind = "a scene"
-    path: Path
+    path: Place
     height: int
     width: int
     bands: int
@@ -216,7 +217,7 @@ class SceneReader(ABC):
     @property
     def files(self) -> tuple[Path, ...]:
         """All that the values and their description are read from."""
-        return (self.path, *self.sidecars)
+        return (*([self.path] if isinstance(self.path, Path) else ()), *self.sidecars)
 
     def read(self, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Values `(h, w, c)` of a window, or of everything, in the stored dtype (native order)."""
@@ -244,7 +245,7 @@ class SceneWriter(ABC):
     continues such a file.
     """
 
-    path: Path
+    path: Place
     height: int
     width: int
     bands: int

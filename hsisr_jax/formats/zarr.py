@@ -1,23 +1,28 @@
-"""Zarr scenes: a folder or a URL in, a folder out, in chunks that hold all bands of a window.
+"""Zarr scenes in folders and at URLs, in chunks that hold all bands of a window.
 
 Written with the bands first, as GDAL and QGIS expect, and as CF and GeoZarr describe scenes, see
 `zarr_meta`. Stores of others may have their axes in any order: which one holds the bands is what an
 attribute `band_axis` or the names of the dimensions say, else the one as long as the wavelengths,
 else the last.
+
+Object stores rename nothing. There a store has no metadata until it is finished, so that nobody can
+open it before, and objects below `.unfinished/` that say what it is to become.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import tensorstore as ts
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import hdf5_cf, zarr_meta, zarr_store
-from hsisr_jax.formats.places import is_url, is_zarr
+from hsisr_jax.formats.objects import Objects, reached
+from hsisr_jax.formats.places import WRITTEN, Place, Url, is_zarr
 from hsisr_jax.formats.raw import partial, stale
 from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, SceneWriter
 from hsisr_jax.formats.variables import CUBE, choose, cube_shape
@@ -27,9 +32,10 @@ CHUNK = 4 << 20  # bytes of one, about
 SIDES = (16, 256)  # pixels, the least and the most
 MANY = 4096  # chunks, from which on they lie together in shards
 SHARD = 4  # chunks along each side of one
+MARK = f"{zarr_store.UNFINISHED}store"  # the object that says what an unfinished store becomes
 
 
-def open_scene(path: str | Path, *, variable: str | None = None) -> SceneReader:
+def open_scene(path: Place, *, variable: str | None = None) -> SceneReader:
     """Open the only cube of a store, or `variable`."""
     found, root = zarr_store.arrays(path)
     shapes = {name: array.shape for name, array in found.items() if array.shape}
@@ -43,10 +49,9 @@ class ZarrReader(SceneReader):
 
     kind = "a Zarr store"
 
-    def __init__(self, path: str | Path, found: Mapping[str, Array], name: str, root: Mapping):
+    def __init__(self, path: Place, found: Mapping[str, Array], name: str, root: Mapping):
         array = found[name]
-        self.path = Path(PurePosixPath(str(path))) if is_url(path) else Path(path)
-        self.array, self.root = array, path
+        self.path, self.array = path, array
         self.store = zarr_store.opened(path, array)
         stored = np.dtype(self.store.dtype.numpy_dtype)
         if stored.kind not in NUMERIC[:3]:
@@ -60,30 +65,26 @@ class ZarrReader(SceneReader):
         self.cf = hdf5_cf.conventions(path, attribute, stored)
         self.dtype = self.cf.dtype.newbyteorder("=")
         self.meta = zarr_meta.read(path, found, array, root, spectra, self.axes, self.cf)
-        if is_url(path):
+        if isinstance(path, Url):
             self.stamps = {str(path): zarr_store.text_of({n: a.text for n, a in found.items()})}
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return () if self.stamps else (self.path,)
 
     def _read(self, rows: slice, cols: slice) -> np.ndarray:
         parts = {"h": rows, "w": cols, "b": slice(0, self.bands)}
         window = tuple(parts[axis] for axis in self.axes[: self.store.rank])
-        stored = zarr_store.read(self.root, self.array, self.store, window)
+        stored = zarr_store.read(self.path, self.array, self.store, window)
         stored = stored.reshape(*stored.shape, *[1] * (3 - stored.ndim))
         block = stored.transpose([self.axes.index(axis) for axis in "hwb"])
         return np.ascontiguousarray(self.cf.apply(block), self.dtype)
 
 
-def check_dtype(path: Path, dtype: np.dtype) -> None:
+def check_dtype(path: Place, dtype: np.dtype) -> None:
     """Refuse a type that the format does not hold."""
     if dtype.kind not in "iuf":
         raise UserError(f"{path}: a Zarr scene holds real numbers, not {dtype}")
 
 
 def create_scene(
-    path: Path,
+    path: Place,
     *,
     shape: tuple[int, int, int],
     dtype: np.dtype,
@@ -91,7 +92,7 @@ def create_scene(
     resume: bool,
     zarr_format: int = 3,
 ) -> "ZarrWriter":
-    """Begin a store as a folder; version 2 has no shards."""
+    """Begin a store; version 2 has no shards."""
     if zarr_format not in zarr_store.DRIVERS:
         raise UserError(f"zarr_format={zarr_format}: use 3 or 2")
     check_dtype(path, dtype)
@@ -102,6 +103,11 @@ def create_scene(
     documents, small, attrs = zarr_meta.described(
         zarr_format, shape, dtype, meta, (bands, *chunk), (bands, *shard) if shard else ()
     )
+    if isinstance(path, Url):
+        metadata = zarr_store.metadata(zarr_format, documents, attrs)
+        resumed = _begin(path, metadata, resume=resume)
+        stores = {name: zarr_store.described(path, name, d) for name, d in documents.items()}
+        return UrlWriter(path, shape, dtype, stores, small, metadata, resumed=resumed)
     folder = partial(path)
     resumed = resume and folder.exists()
     if resumed:
@@ -110,11 +116,31 @@ def create_scene(
         if folder.exists():
             shutil.rmtree(folder)
         zarr_store.create(folder, zarr_format, documents, attrs)
-        found, _ = zarr_store.arrays(folder)
-        for name, values in small.items():
-            store = zarr_store.opened(folder, found[name], write=True)
-            store.write(np.asarray(values)).result()
-    return ZarrWriter(path, shape, dtype, resumed=resumed)
+    found, _ = zarr_store.arrays(folder)
+    stores = {name: zarr_store.opened(folder, found[name], write=True) for name in documents}
+    return FolderWriter(path, shape, dtype, stores, {} if resumed else small, resumed=resumed)
+
+
+def _begin(url: Url, metadata: Mapping, *, resume: bool) -> bool:
+    """Marks a store at a URL as being written; whether one that was begun is continued."""
+    objects = check_free_url(url)
+    text = json.dumps(metadata, sort_keys=True).encode()
+    found, state = objects.stamped(MARK)
+    if found is None:
+        if objects.put(MARK, text, instead_of=state):
+            return False
+        found = objects.get(MARK)
+    if not resume:
+        raise UserError(
+            f"{url}: is being written by another process, or was left unfinished: delete what is "
+            "below it or choose another name"
+        )
+    if found != text:
+        raise UserError(
+            f"{url}: is unfinished and was begun with another size, dtype or header; delete what "
+            "is below it or choose another name"
+        )
+    return True
 
 
 def _side(length: int, bands: int, dtype: np.dtype) -> int:
@@ -138,12 +164,22 @@ def _check_same(path: Path, version: int, documents: Mapping) -> None:
 class ZarrWriter(SceneWriter):
     """Blocks of any size; they are gathered until `sync`, so that chunks are written whole."""
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, *, resumed: bool):
+    def __init__(
+        self,
+        path: Place,
+        shape: tuple[int, int, int],
+        dtype: np.dtype,
+        stores: Mapping[str, ts.TensorStore],
+        small: Mapping[str, np.ndarray],
+        *,
+        resumed: bool,
+    ):
         self.path, self.dtype, self.resumed = path, dtype, resumed
         self.height, self.width, self.bands = shape
-        found, _ = zarr_store.arrays(partial(path))
-        self.store = zarr_store.opened(partial(path), found[CUBE], write=True)
+        self.store = stores[CUBE]
         self.waiting = ts.Transaction()
+        for name, values in small.items():
+            stores[name].write(np.asarray(values)).result()
 
     def _write(self, row: int, col: int, block: np.ndarray) -> None:
         rows, cols = (slice(at, at + n) for at, n in zip((row, col), block.shape))
@@ -153,6 +189,12 @@ class ZarrWriter(SceneWriter):
     def _sync(self) -> None:
         self.waiting.commit_sync()
         self.waiting = ts.Transaction()
+
+
+class FolderWriter(ZarrWriter):
+    """A folder under a `.partial` name until it is finished."""
+
+    path: Path
 
     def _finish(self) -> None:
         self._sync()
@@ -169,9 +211,60 @@ class ZarrWriter(SceneWriter):
             shutil.rmtree(partial(self.path))
 
 
-def check_free(path: Path) -> None:
-    """Refuse a folder that is no Zarr store: it would be replaced as a whole."""
+class UrlWriter(ZarrWriter):
+    """Objects below a URL, without metadata until it is finished."""
+
+    path: Url
+
+    def __init__(self, path: Url, shape, dtype, stores, small, metadata: Mapping, *, resumed: bool):
+        self.metadata = metadata
+        with reached(path):
+            super().__init__(path, shape, dtype, stores, small, resumed=resumed)
+
+    def _write(self, row: int, col: int, block: np.ndarray) -> None:
+        with reached(self.path):
+            super()._write(row, col, block)
+
+    def _sync(self) -> None:
+        with reached(self.path):
+            super()._sync()
+
+    def _finish(self) -> None:
+        self._sync()
+        objects = Objects(self.path)
+        for name, document in self.metadata.items():  # the group's own last
+            objects.put(name, zarr_store.text_of(document).encode())
+        objects.delete(zarr_store.UNFINISHED)
+
+    def _abort(self) -> None:
+        self.waiting.abort()
+        with suppress(UserError):
+            Objects(self.path).delete()
+
+
+def check_free(path: Place) -> None:
+    """Refuse a folder that is no Zarr store, which would be replaced as a whole; at a URL all that
+    is there but an unfinished store."""
+    if isinstance(path, Url):
+        check_free_url(path)
+        return
     if path.is_dir() and not is_zarr(path) and any(path.iterdir()):
         raise UserError(f"{path}: is a folder of other files; choose another name")
     if path.is_file():
         raise UserError(f"{path}: is a file; choose another name")
+
+
+def check_free_url(url: Url) -> Objects:
+    """What is below a URL, once a store can be begun or continued there."""
+    if url.scheme not in WRITTEN or not url.key:
+        schemes = ", ".join(f"{scheme}://" for scheme in WRITTEN)
+        raise UserError(f"{url}: is for reading; stores are written to {schemes} and a name.zarr")
+    objects = Objects(url)
+    if any(objects.get(name) for name in zarr_store.GROUPS):
+        raise UserError(
+            f"{url}: a store is there, and at a URL none is replaced: delete it or choose another "
+            "name"
+        )
+    if not zarr_store.unfinished(objects) and objects.names():
+        raise UserError(f"{url}: other objects are there; choose another name")
+    return objects

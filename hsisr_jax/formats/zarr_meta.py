@@ -11,13 +11,13 @@ import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsisr_jax.formats import zarr_store
 from hsisr_jax.formats.hdf5_cf import Conventions
+from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import SceneMeta
 from hsisr_jax.formats.variables import (
     CUBE,
@@ -75,14 +75,14 @@ def _beside(found: Mapping[str, Array], array: Array) -> dict[str, Array]:
     return {name: a for name, a in found.items() if "/" not in name} | near
 
 
-def _small(root: str | Path, array: Array | None) -> np.ndarray | None:
+def _small(root: Place, array: Array | None) -> np.ndarray | None:
     if array is None or len(array.shape) > 1 or np.prod(array.shape, dtype=object) > SMALL:
         return None
     return zarr_store.values(root, array)
 
 
 def _list(
-    root: str | Path, found: Mapping[str, Array], array: Array, names: tuple[str, ...], size: int
+    root: Place, found: Mapping[str, Array], array: Array, names: tuple[str, ...], size: int
 ) -> np.ndarray | None:
     beside = _beside(found, array)
     return companion(
@@ -94,7 +94,7 @@ def _list(
     )
 
 
-def spectra(root: str | Path, found: Mapping[str, Array], array: Array) -> np.ndarray | None:
+def spectra(root: Place, found: Mapping[str, Array], array: Array) -> np.ndarray | None:
     """Wavelengths in nm, of a list as long as one of the cube's axes."""
     sizes = [n for n, dim in zip(array.shape, array.dims) if dim in SPECTRAL] or array.shape
     lists = (_list(root, found, array, WAVELENGTHS, n) for n in sorted(set(sizes)))
@@ -125,7 +125,7 @@ def axes_of(array: Array, wavelengths: np.ndarray | None) -> str:
 
 
 def read(
-    root: str | Path,
+    root: Place,
     found: Mapping[str, Array],
     array: Array,
     group: Document,
@@ -161,7 +161,7 @@ def read(
 
 
 def _grid(
-    root: str | Path, beside: Mapping[str, Array], array: Array, group: Document, axes: str
+    root: Place, beside: Mapping[str, Array], array: Array, group: Document, axes: str
 ) -> tuple[tuple[float, ...] | None, str]:
     """The transform and the reference system."""
     name = str(array.attrs.get("grid_mapping", "")).partition(":")[0].strip()
@@ -201,7 +201,7 @@ def _transform(words: Any, listed: Any) -> tuple[float, ...] | None:
         return None
 
 
-def _ends(root: str | Path, coordinate: Array | None) -> tuple[float, float] | None:
+def _ends(root: Place, coordinate: Array | None) -> tuple[float, float] | None:
     """The outer border and the step of evenly spaced centres."""
     places = _small(root, coordinate)
     if places is None or places.size < 2 or places.dtype.kind not in "iuf":

@@ -1,8 +1,7 @@
 """Zarr's groups and arrays as JSON documents, and their values through TensorStore.
 
-A place is a local folder or a URL that TensorStore knows (`s3://`, `gs://`, `http://`, `https://`,
-`file://`). Both versions of the format are read and written: version 3 has one `zarr.json` a node,
-version 2 has `.zgroup`, `.zarray` and `.zattrs`.
+A place is a local folder or a URL, see `objects`. Both versions of the format are read and written:
+version 3 has one `zarr.json` a node, version 2 has `.zgroup`, `.zarray` and `.zattrs`.
 """
 
 import itertools
@@ -18,12 +17,15 @@ import numpy as np
 import tensorstore as ts
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats.places import is_url
+from hsisr_jax.formats.objects import Objects, context, reached, spec
+from hsisr_jax.formats.places import Place, Url
 
 MAX_NODES = 10_000
 MAX_CHUNK = 2 << 30  # bytes of one chunk: a reader holds it as a whole
 DOCUMENT = 64 << 20  # bytes of metadata at most
 DRIVERS = {2: "zarr", 3: "zarr3"}
+GROUPS = ("zarr.json", ".zgroup", ".zarray")  # one of them is in every store
+UNFINISHED = ".unfinished/"  # objects of a store at a URL until it is finished
 Document = Mapping[str, Any]
 
 
@@ -40,38 +42,38 @@ class Array:
     text: Document  # the whole document
 
 
-def place(root: str | Path, name: str = "") -> Any:
+def place(root: Place, name: str = "") -> Any:
     """TensorStore's key-value store of a node."""
-    if is_url(root):
-        return "/".join([str(root).rstrip("/"), *filter(None, [name]), ""])
+    if isinstance(root, Url):
+        return spec(root, name)
     return {"driver": "file", "path": os.path.join(os.path.abspath(root), name, "")}
 
 
-def arrays(root: str | Path) -> tuple[dict[str, Array], Document]:
+def arrays(root: Place) -> tuple[dict[str, Array], Document]:
     """The arrays of a store by their paths, and the attributes of its root."""
-    store = ts.KvStore.open(place(root)).result()
+    objects = Objects(root) if isinstance(root, Url) else None
 
     def document(key: str) -> Document:
-        found = store.read(key).result()
-        if found.state != "value":
+        content = objects.get(key) if objects else _content(Path(str(root), key))
+        if content is None:
             return {}
-        if len(found.value) > DOCUMENT:
-            raise UserError(f"{root}: its metadata take {len(found.value)} bytes")
-        value = json.loads(found.value)
+        if len(content) > DOCUMENT:
+            raise UserError(f"{root}: its metadata take {len(content)} bytes")
+        value = json.loads(content)
         return value if isinstance(value, dict) else {}
 
     if top := document("zarr.json"):
         if top.get("node_type") == "array":
             return {"": _array("", top, {})}, {}
         inline = (top.get("consolidated_metadata") or {}).get("metadata") or {}
-        nodes = inline or {name: document(f"{name}/zarr.json") for name in _folders(root)}
+        nodes = inline or {name: document(f"{name}/zarr.json") for name in _nodes(root, objects)}
         found = {n: _array(n, d, {}) for n, d in nodes.items() if d.get("node_type") == "array"}
         return _safe(root, found), top.get("attributes") or {}
     if top := document(".zarray"):
         return {"": _array("", top, document(".zattrs"))}, {}
     whole = document(".zmetadata").get("metadata") or {}
     if not whole:
-        for name in ("", *_folders(root)):
+        for name in ("", *_nodes(root, objects)):
             for key in (".zarray", ".zattrs"):
                 whole[f"{name}/{key}".lstrip("/")] = document(f"{name}/{key}".lstrip("/"))
     names = [key.removesuffix("/.zarray") for key, d in whole.items() if d and "/.zarray" in key]
@@ -79,20 +81,51 @@ def arrays(root: str | Path) -> tuple[dict[str, Array], Document]:
     return _safe(root, found), whole.get(".zattrs") or {}
 
 
-def _safe(root: object, found: dict[str, Array]) -> dict[str, Array]:
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _safe(root: Place, found: dict[str, Array]) -> dict[str, Array]:
+    if not found and isinstance(root, Url):
+        raise UserError(f"{root}: no Zarr store with arrays is there; check the URL{_why(root)}")
     if not found:
-        what = "; a store at a URL needs consolidated metadata" if is_url(root) else ""
-        raise UserError(f"{root}: no arrays in this Zarr store{what}")
+        raise UserError(f"{root}: no arrays in this Zarr store")
     for name in found:
         if name.startswith("/") or ".." in name.split("/") or "\\" in name:
             raise UserError(f"{root}: an array is called {name!r}, which leads out of the store")
     return found
 
 
-def _folders(root: str | Path) -> list[str]:
-    """Nodes below a local group; what lies inside arrays is left alone."""
-    if is_url(root):
+def _why(url: Url) -> str:
+    """What else to think of."""
+    if url.scheme in ("http", "https"):
+        return " (over HTTP a store needs consolidated metadata)"
+    if unfinished(Objects(url)):
+        return " (an unfinished one is, which the command that began it continues)"
+    return ""
+
+
+def unfinished(objects: Objects) -> bool:
+    """Whether a store at a URL was begun here and not finished."""
+    return bool(objects.names(UNFINISHED))
+
+
+def _nodes(root: Place, objects: Objects | None) -> list[str]:
+    """Nodes below a group. At a URL without consolidated metadata all objects are listed for them,
+    where they can be."""
+    if not isinstance(root, Url):
+        return _folders(root)
+    if objects is None or root.scheme in ("http", "https"):
         return []
+    ends = "/zarr.json", "/.zarray", "/.zgroup"
+    found = {name.rpartition("/")[0] for name in objects.names() if name.endswith(ends)}
+    if len(found) > MAX_NODES:
+        raise UserError(f"{root}: more than {MAX_NODES} nodes in one store")
+    return sorted(found)
+
+
+def _folders(root: Path) -> list[str]:
+    """Nodes below a local group; what lies inside arrays is left alone."""
     found: list[str] = []
     for folder, inner, files in os.walk(root):
         name = os.path.relpath(folder, root)
@@ -124,12 +157,26 @@ def _array(name: str, document: Document, attrs: Document) -> Array:
     return Array(name, version, shape, attrs, dims, document.get("fill_value"), document)
 
 
-def opened(root: str | Path, array: Array, *, write: bool = False) -> ts.TensorStore:
+def opened(root: Place, array: Array, *, write: bool = False) -> ts.TensorStore:
     """The values of an array."""
     if not write:
         _check_chunk(root, array)
-    spec = {"driver": DRIVERS[array.version], "kvstore": place(root, array.name)}
-    return ts.open(spec, read=True, write=write, open=True).result()
+    given = {"driver": DRIVERS[array.version], "kvstore": place(root, array.name)}
+    if not isinstance(root, Url):
+        return ts.open(given, read=True, write=write, open=True).result()
+    with reached(root):
+        return ts.open(given, read=True, write=write, open=True, context=context()).result()
+
+
+def described(url: Url, name: str, document: Document) -> ts.TensorStore:
+    """The values of an array whose metadata is not written yet."""
+    version = document["zarr_format"]
+    known = {k: v for k, v in document.items() if version == 3 or k != "attributes"}
+    given = {"driver": DRIVERS[version], "kvstore": place(url, name), "metadata": known}
+    with reached(url):
+        return ts.open(
+            given, read=True, write=True, open=True, assume_metadata=True, context=context()
+        ).result()
 
 
 def _chunk(array: Array) -> tuple[int, ...]:
@@ -146,17 +193,17 @@ def _check_chunk(root: object, array: Array) -> None:
                         f"more than are read at once; rechunk it")  # fmt: skip
 
 
-def values(root: str | Path, array: Array) -> np.ndarray:
+def values(root: Place, array: Array) -> np.ndarray:
     """All of a small array."""
     return read(root, array, opened(root, array), tuple(slice(0, n) for n in array.shape))
 
 
-def read(
-    root: str | Path, array: Array, store: ts.TensorStore, window: tuple[slice, ...]
-) -> np.ndarray:
+def read(root: Place, array: Array, store: ts.TensorStore, window: tuple[slice, ...]) -> np.ndarray:
     """A window of an array that is open."""
-    if not is_url(root):
-        _check_blosc(Path(root), array, window, store.dtype.numpy_dtype.itemsize)
+    if isinstance(root, Url):
+        with reached(root):
+            return np.asarray(store[window].read().result())
+    _check_blosc(root, array, window, store.dtype.numpy_dtype.itemsize)
     return np.asarray(store[window].read().result())
 
 
@@ -193,33 +240,37 @@ def _key(array: Array, place: tuple[int, ...]) -> str:
 
 
 def create(root: Path, version: int, documents: Mapping[str, Document], attrs: Document) -> None:
-    """A group with these arrays, without values, and the same metadata in one piece for readers
-    that have far to go."""
+    """A group with these arrays, without values."""
     root.mkdir(parents=True)
+    for name, document in metadata(version, documents, attrs).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text_of(document))
+
+
+def metadata(
+    version: int, documents: Mapping[str, Document], attrs: Document
+) -> dict[str, Document]:
+    """The metadata files of a group of arrays, and the same in one piece for readers that have far
+    to go. The last one is the group's own: without it there is no store."""
     if version == 3:
-        for name, document in documents.items():
-            _write(root / name / "zarr.json", document)
         whole = {"kind": "inline", "must_understand": False, "metadata": documents}
         top = {"zarr_format": 3, "node_type": "group", "attributes": attrs}
-        _write(root / "zarr.json", {**top, "consolidated_metadata": whole})
-        return
-    group: dict[str, Document] = {".zgroup": {"zarr_format": 2}, ".zattrs": attrs}
+        nodes = {f"{name}/zarr.json": document for name, document in documents.items()}
+        return {**nodes, "zarr.json": {**top, "consolidated_metadata": whole}}
+    group: dict[str, Document] = {".zattrs": attrs}
     for name, document in documents.items():
         own = {key: value for key, value in document.items() if key != "attributes"}
         group |= {f"{name}/.zarray": own, f"{name}/.zattrs": document["attributes"]}
-    for name, document in group.items():
-        _write(root / name, document)
-    _write(root / ".zmetadata", {"zarr_consolidated_format": 1, "metadata": group})
+    group[".zgroup"] = {"zarr_format": 2}
+    whole = {"zarr_consolidated_format": 1, "metadata": dict(group)}
+    last = group.pop(".zgroup")
+    return {**group, ".zmetadata": whole, ".zgroup": last}
 
 
 def text_of(document: Document) -> str:
     """A document as it is written."""
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
-
-
-def _write(path: Path, document: Document) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text_of(document))
 
 
 def document(

@@ -1,11 +1,12 @@
 """The output file of a prediction: units, types, a journal for resuming, and a quicklook.
 
-All files have names that end in `.partial` until everything is done. The journal begins with the
-identity of the work (see `hsisr_jax.identity`): the digests of the weights and of all files of the
-scene, and the settings. It has one line for each finished band of rows, written once its pixels are
-on the disk. Rows of another identity are never continued.
+All files have names that end in `.partial` until everything is done; at a URL see `remote`. The
+journal begins with the identity of the work (see `hsisr_jax.identity`): the digests of the weights
+and of all files of the scene, and the settings. It has one line for each finished band of rows,
+written once its pixels are on the disk. Rows of another identity are never continued.
 """
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import on_disk, written
 from hsisr_jax.formats import SceneMeta, SceneWriter, carried, create_scene
+from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import no_data_of
 from hsisr_jax.inference.grid import Unit
 
@@ -31,12 +33,21 @@ QUICKLOOK = 2048  # pixels on its longer side at most
 class Journal:
     """The list of units that are on the disk: `<output>.journal.partial`."""
 
-    def __init__(self, output: Path, work: Mapping[str, Any]):
+    resumes = False  # an output without finished units too, instead of beginning it anew
+
+    def __init__(self, output: Place, work: Mapping[str, Any]):
         self.output = output
-        self.path = output.with_name(f"{output.name}.journal.partial")
         self.head = json.dumps(work, sort_keys=True)
         self.changes: list[str] = []  # why what is there was not continued
         self.same = False  # whether what is there was begun by the same work
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return Path(str(self.output.with_name(f"{self.output.name}.journal.partial")))
+
+    def claim(self) -> None:
+        """Takes the output for this process, where no lock does."""
 
     def read(self) -> set[tuple[int, int]]:
         """Finished units of an interrupted run with the same identity."""
@@ -76,7 +87,7 @@ class Quicklook:
 
     def __init__(
         self,
-        output: Path,
+        output: Place,
         shape: tuple[int, int],
         bands: tuple[int, int, int],
         low: np.ndarray,
@@ -84,12 +95,20 @@ class Quicklook:
         *,
         keep: bool,
     ):
-        self.path = output.with_name(f"{output.stem}_quicklook.png")
-        self.raw = output.with_name(f"{output.name}.quicklook.partial")
+        self.output = output
         self.bands, self.low, self.high = list(bands), low, high
         self.every = max(-(-max(shape) // QUICKLOOK), 1)
         height, width = (-(-n // self.every) for n in shape)
         self.pixels = np.zeros((height, width, 4), np.uint8)  # not made yet: transparent
+        self.start(keep=keep)
+
+    @property
+    def raw(self) -> Path:
+        """The file that it is made in."""
+        return Path(str(self.output.with_name(f"{self.output.name}.quicklook.partial")))
+
+    def start(self, *, keep: bool) -> None:
+        """Goes on with what an interrupted run has made (`keep`), or begins."""
         with on_disk(self.raw):
             if not (keep and self.read()):
                 self.raw.write_bytes(self.pixels.tobytes())
@@ -115,20 +134,33 @@ class Quicklook:
             seen = np.isfinite(some).any(-1, keepdims=True) * 255
             inside = np.s_[top : top + some.shape[0], left : left + some.shape[1]]
             self.pixels[inside] = np.concatenate([grey.round(), seen], -1)
-            self._save(top, top + some.shape[0])
+            self.keep(*inside)
 
-    def _save(self, top: int, bottom: int) -> None:
-        """Saves it for a resumed run; not by a memory map, which would crash on a full disk."""
+    def keep(self, rows: slice, cols: slice) -> None:
+        """Keeps a window for a resumed run, here whole rows; not by a memory map, which would crash
+        on a full disk."""
+        top, bottom = rows.start, rows.stop
         with on_disk(self.raw), self.raw.open("r+b") as file:
             file.seek(self.pixels[:top].size)
             file.write(self.pixels[top:bottom].tobytes())
 
-    def finish(self) -> None:
-        """Writes the picture; what it is made from stays until the scene has its name too."""
+    @property
+    def path(self) -> Place:
+        """The picture's own file."""
+        return self.output.with_name(f"{self.output.stem}_quicklook.png")
+
+    def png(self) -> bytes:
+        """The picture."""
         from PIL import Image
 
-        with written(self.path) as file:
-            Image.fromarray(self.pixels).save(file, format="PNG")
+        content = io.BytesIO()
+        Image.fromarray(self.pixels).save(content, format="PNG")
+        return content.getvalue()
+
+    def finish(self) -> None:
+        """Writes the picture; what it is made from stays until the scene has its name too."""
+        with written(Path(str(self.path))) as file:
+            file.write(self.png())
 
     def remove(self) -> None:
         """Removes what the picture was made from."""
@@ -227,7 +259,7 @@ def output_meta(
 
 
 def begin(
-    path: Path,
+    path: Place,
     journal: Journal,
     *,
     shape: tuple[int, int, int],
@@ -241,8 +273,9 @@ def begin(
 
     With `join` other processes may be writing the same file: what they began is not begun anew.
     """
+    journal.claim()
     done = journal.read()
-    goes_on = bool(done) or (join and journal.same)
+    goes_on = bool(done) or ((join or journal.resumes) and journal.same)
     height, width, bands = shape
     size = {"height": height, "width": width, "bands": bands, "dtype": dtype, "meta": meta}
     if path.suffix.lower() in (".tif", ".tiff", ".gtiff"):
@@ -252,7 +285,7 @@ def begin(
     try:
         writer = create_scene(path, **size, resume=goes_on)
     except UserError:
-        if join or not done:
+        if join or journal.resumes or not done:
             raise
         writer, done = create_scene(path, **size), set()
     if not writer.resumed:

@@ -19,6 +19,7 @@ from typing import Any
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import on_disk, written
+from hsisr_jax.formats.places import Place, Url
 from hsisr_jax.report import curves, domains, tables, titles
 from hsisr_jax.report.runs import Run, load_all
 from hsisr_jax.report.scenes import NAMES, Scene, describe, gather
@@ -136,11 +137,38 @@ def save(html: str, output: str | os.PathLike) -> Path:
     return path
 
 
+def check_place(place: Place) -> None:
+    """As `check`, for a file or a URL."""
+    if not isinstance(place, Url):
+        check(place)
+        return
+    from hsisr_jax.formats import objects
+
+    content = objects.get(place)
+    if content is not None and not _begins_a_page(content):
+        raise UserError(f"{place} exists and is no HTML page; name another output or remove it")
+
+
+def put(html: str, place: Place) -> Place:
+    """As `save`, to a file or a URL."""
+    if not isinstance(place, Url):
+        return save(html, place)
+    from hsisr_jax.formats import objects
+
+    check_place(place)
+    objects.put(place, html.encode())
+    return place
+
+
 def _is_page(path: Path) -> bool:
     if not path.is_file():  # a device or a pipe
         return False
     with path.open("rb") as file:
-        return file.read(len(DOCTYPE)).lower() == DOCTYPE
+        return _begins_a_page(file.read(len(DOCTYPE)))
+
+
+def _begins_a_page(content: bytes) -> bool:
+    return content[: len(DOCTYPE)].lower() == DOCTYPE
 
 
 def explorer() -> str:

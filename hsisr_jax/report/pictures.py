@@ -2,9 +2,10 @@
 
 import io
 import zlib
-from pathlib import Path
 
 import numpy as np
+
+from hsisr_jax.formats.places import Place, Url
 
 VISIBLE = (640.0, 550.0, 460.0)  # nm, where red, green and blue are looked for
 NEAR = 25.0  # nm
@@ -136,12 +137,15 @@ def png(plane: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def read(path: Path) -> np.ndarray | None:
+def read(path: Place) -> np.ndarray | None:
     """A picture of a file as `h w 4` bytes; None where there is none that can be read."""
     from PIL import Image
 
+    from hsisr_jax.formats import objects
+
     try:
-        with Image.open(path) as picture:
+        file = io.BytesIO(objects.get(path) or b"") if isinstance(path, Url) else path
+        with Image.open(file) as picture:
             return np.asarray(picture.convert("RGBA"))
     except (OSError, ValueError):
         return None

@@ -8,13 +8,12 @@ import base64
 import dataclasses
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hsisr_jax.formats.places import Place, where
 from hsisr_jax.report import page, tables
 from hsisr_jax.report.page import Section
 from hsisr_jax.report.runs import number, part
@@ -45,7 +44,7 @@ class Shown:
 
 
 def write(
-    output: str | os.PathLike,
+    output: str | Place,
     shown: Shown,
     *,
     network: str,
@@ -55,7 +54,7 @@ def write(
     warnings: Sequence[str],
     versions: Mapping[str, Any],
     megabytes: float = MEGABYTES,
-) -> Path:
+) -> Place:
     """Writes the page at `output`, and returns its path.
 
     `scores` are of `hsisr_jax.assess`, as JSON, None where the scene could not be scored; `done` is
@@ -73,9 +72,9 @@ def write(
         Section("versions", "Command and versions", tables.facts(versions)),
     ]
     data = {"bands": [*_charts(scores, network), *_reliability(scores)]}
-    title = f"{done.get('output', Path(output).stem)}"
+    title = f"{done.get('output', where(output).stem)}"
     html = page.build(title, title, sections, data, [scene], megabytes=megabytes, facts=facts)
-    return page.save(html, output)
+    return page.put(html, where(output))
 
 
 def _scene(shown: Shown, network: str) -> Scene:
