@@ -77,13 +77,15 @@ class Objects:
     def names(self, prefix: str = "") -> list[str]:
         """Names that begin so, sorted."""
         with reached(self.url):
-            found = self.store.list(_beginning(prefix)).result()
-        return sorted(name.decode() for name in found)
+            found = [name.decode() for name in self.store.list(_beginning(prefix)).result()]
+        return sorted(name for name in found if name.startswith(prefix))  # some servers list all
 
     def delete(self, prefix: str = "") -> None:
-        """Deletes objects whose names begin so."""
+        """Deletes objects whose names begin so, each by its name."""
+        names = self.names(prefix)
         with reached(self.url):
-            self.store.delete_range(_beginning(prefix)).result()
+            for deleted in [self.store.write(name, None) for name in names]:
+                deleted.result()
 
 
 def _beginning(prefix: str) -> ts.KvStore.KeyRange:
