@@ -140,11 +140,20 @@ def _evaluation() -> ConfigDict:
     return config
 
 
+OWN = ("scene", "domains", "patches")  # datasets of the user's own files
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
-    """A tiny net on the dataset's synthetic twin, same bands and dtype: seconds on a CPU."""
+    """A tiny net on the dataset's synthetic twin, same bands and dtype: seconds on a CPU. Of own
+    data the options stay, for a trial on a file: `--config.data.path=FILE`."""
     config.tiny = True
     config.data.config = f"{config.data.config}_smoke" if config.data.config else "smoke"
-    config.data.options, config.data.domains = ConfigDict(), ()
+    config.data.path = ""
+    if config.data.name in OWN:
+        kept = {key: value for key, value in config.data.options.items() if key != "path"}
+        config.data.options = ConfigDict(kept)
+    else:
+        config.data.options, config.data.domains = ConfigDict(), ()
     config.steps, config.epochs, config.batch_size = 30, 0, 8
     for optimizer in _optimizers(config):
         optimizer.learning_rate = 1e-3

@@ -54,7 +54,6 @@ def get_config(arg: str | None = None):
                     one = run(scene, network, recipe, scale, given)
                     if smoke:
                         one = common.smoke(one)
-                        one.data.path = ""
                     label = {"dataset": SCENES[scene][0]}
                     label["network"] = title.format(NETWORKS[network][0])
                     name = f"{scene}_{network}_{recipe}_x{scale}"

@@ -4,6 +4,7 @@ Paper: Zhang et al., CAAI Transactions on Intelligence Technology, 2023 (RCAM, a
 correction of the package's network, `anyband`, that starts at zero. A part of the scene between
 both is kept for validation: where no step is better there, the network of the package is kept.
 Command: python main.py --config=configs/scene.py:x2 --config.data.path=/my/scene.hdr
+    (`:x2,smoke` with the path: a trial with a tiny network and 30 steps)
 Time: two or three minutes of one CPU core for 100 x 100 pixels of 198 bands, whatever the scale.
 Expected: at least what the package's network has on the validation part; docs/quality.md has the
 scores of simpler bases on Jasper Ridge.

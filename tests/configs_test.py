@@ -13,6 +13,7 @@ import pytest
 from hsisr_jax import models
 from hsisr_jax.train import train_and_evaluate
 from hsisr_jax.training import experiment, fit
+from tests.helpers.command import hsisr
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem not in ("common", "__init__"))
@@ -117,13 +118,29 @@ def test_the_full_size_network_builds_and_its_step_can_be_traced(path, datasets)
     assert set(run.rates) == set(state.opt_state)
 
 
+def test_a_trial_on_ones_own_file_keeps_the_regions(scene, tmp_path):
+    """And without a file it is one on the synthetic twin."""
+    command = ("--mode=prepare", f"--config.data.dir={tmp_path}")
+    file = f"--config.data.path={scene}"
+    code, said, wrong = hsisr("--config=scene:x2,smoke", *command, file)
+    assert code == 0, wrong
+    sizes = re.findall(r"(train|validation|test) +mine_\w+: hr \((\d+), (\d+), 12\)", said)
+    assert [role for role, *_ in sizes] == ["train", "validation", "test"], said
+    assert [int(h) * int(w) for _, h, w in sizes] == [96 * 48, 96 * 16, 96 * 32], said
+    for config in ("scene:x2,smoke", "asnlsr_scene:smoke"):
+        code, said, wrong = hsisr(f"--config={config}", *command)
+        assert code == 0 and "mine" not in said, wrong
+    code, _, wrong = hsisr("--config=asnlsr_scene:smoke", *command, file)
+    assert code == 2 and "wavelengths" in wrong  # of the file: its ranges are still asked for
+
+
 @pytest.mark.parametrize("path", named(CONFIGS, QUICK))
 def test_smoke_trains_saves_and_evaluates(path, datasets, scene, tmp_path):
     config = twin(path, "smoke", datasets)
     config.steps, config.log_every, config.checkpoint_every = 2, 1, 1
     config.data.placement = "device"
     if path.stem == "scene":
-        config.data.config, config.data.path = "", str(scene)
+        config.data.path = str(scene)
     found = train_and_evaluate(config, tmp_path)
     assert found["steps"] == 2 and found["skipped"] == 0
     assert all(value == value for value in found["test"].values())

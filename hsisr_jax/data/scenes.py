@@ -281,7 +281,7 @@ def load(config: Mapping, *, progress: Callable[[str, int, int], None] | None = 
     from hsisr_jax.data import builder  # TFDS, which models and losses do without
 
     where = folder(config)
-    which = choice(config)
+    which = choice(config, own=builder.builder_class(config["name"]).NEEDS_OPTIONS)
     builder.prepare(
         config["name"],
         which,
@@ -303,15 +303,16 @@ def load(config: Mapping, *, progress: Callable[[str, int, int], None] | None = 
     return Dataset(config["name"], split, **by_role, extras=extras)
 
 
-def choice(config: Mapping) -> str | dict | None:
-    """The builder's config: a name, a user's options, or the dataset's first."""
-    options = config["options"]
-    options = options.to_dict() if isinstance(options, ConfigDict) else dict(options)
+def choice(config: Mapping, *, own: bool) -> str | dict | None:
+    """The builder's config: a name, a user's options, or the dataset's first. Of a dataset of the
+    user's `own` files the name is that of its twin, which is for where no file is given."""
+    options = ConfigDict(config["options"]).to_dict()
     if config["path"]:
         options["path"] = config["path"]
     if "domains" in config and config["domains"]:
         options["domains"] = config["domains"]
-    return options or config["config"] or None
+    twin = own and "path" not in options
+    return (not twin and options) or config["config"] or options or None
 
 
 def _scene(record: Mapping[str, Any], split: SplitDefinition) -> Scene:
