@@ -110,7 +110,7 @@ def test_the_full_size_network_builds_and_its_step_can_be_traced(path, datasets)
     run = fit.prepare(experiment.describe(twin(path, "", datasets)))
     state = run.trainer.abstract_state()
     source = run.trainer.patches
-    after, scalars = jax.eval_shape(run.trainer._advance, state, source, 1)
+    after, scalars = jax.eval_shape(run.trainer._advance, state, source, run.trainer.seeds, 1)
     same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
     assert all(jax.tree.leaves(same))
     assert "loss" in scalars

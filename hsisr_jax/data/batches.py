@@ -34,8 +34,9 @@ class Draw:
     symmetry: jax.Array | None  # b; None: as they are
 
 
-def draw(patches: Patches, seed: int, step, batch_size: int, *, augment: bool, place=lambda x: x):
-    """The batch at `step`, cut on the device; `place` shards what is chosen before it is cut."""
+def draw(patches: Patches, seed, step, batch_size: int, *, augment: bool, place=lambda x: x):
+    """The batch at `step`, cut on the device; `place` shards what is chosen before it is cut.
+    `seed`: as of `sampler.choose`."""
     chosen, symmetry = sampler.choose(patches.counts, seed, step, batch_size, augment=augment)
     chosen, symmetry = place(chosen), place(symmetry)
     pixels = sampler.gather(patches, chosen)

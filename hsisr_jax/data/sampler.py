@@ -46,8 +46,15 @@ class Patches:
         return sum(self.counts) * (SYMMETRIES if augment else 1)
 
 
-def choose(counts: tuple[int, ...], seed: int, step, batch_size: int, *, augment: bool, xp=jnp):
+def orders(seed: int, domains: int) -> np.ndarray:
+    """What the seed is to the order of each domain's patches: uint32 `[domains]`."""
+    return np.array([hash_words(seed, domain) for domain in range(domains)], np.uint32)
+
+
+def choose(counts: tuple[int, ...], seed, step, batch_size: int, *, augment: bool, xp=jnp):
     """Indices of patches and symmetries of the batch at `step`: two int32 arrays `[b]`.
+
+    `seed` is a whole number, or its `orders`, which may be traced: one program for all seeds.
 
     Every domain gets an equal part of the batch and its own epochs; where it does not divide, the
     first ones get one sample more.
@@ -58,6 +65,7 @@ def choose(counts: tuple[int, ...], seed: int, step, batch_size: int, *, augment
             f"config.batch_size to {len(counts)} or more"
         )
     symmetries = SYMMETRIES if augment else 1
+    keys = orders(seed, len(counts)) if isinstance(seed, int | np.integer) else seed
     patches, turns, first = [], [], 0
     for domain, count in enumerate(counts):
         items = count * symmetries
@@ -67,7 +75,7 @@ def choose(counts: tuple[int, ...], seed: int, step, batch_size: int, *, augment
         epochs, first_item = _product_divided(rest, share, items, xp)
         within = first_item + xp.arange(share, dtype=xp.int32)
         epoch = whole * share + epochs + within // items
-        item = permute(within % items, items, epoch, hash_words(seed, domain), xp=xp)
+        item = permute(within % items, items, epoch, keys[domain], xp=xp)
         patches.append(first + item // symmetries)
         turns.append(item % symmetries)
         first += count
@@ -98,7 +106,7 @@ def hash_words(*words: int) -> int:
     return state
 
 
-def permute(index, size: int, epoch, key: int, *, xp=jnp):
+def permute(index, size: int, epoch, key, *, xp=jnp):
     """`index` under a permutation of `range(size)` that `key` and `epoch` choose.
 
     A Feistel network permutes the next power of two; what lands outside is walked on until it is

@@ -13,6 +13,7 @@ from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh
 
 from hsisr_jax import mesh as meshes
+from hsisr_jax.data import sampler
 from hsisr_jax.data.batches import Draw, Recipe, draw, draw_on_host
 from hsisr_jax.data.host import prefetch
 from hsisr_jax.data.sampler import Patches
@@ -52,6 +53,9 @@ class Trainer:
         )
         if self.on_device:
             self.patches = put(self.patches, meshes.replicated(self.mesh))
+        seeds = sampler.orders(self.seed, len(self.patches.counts)), jax.random.key_data(self._key)
+        # arguments of the compiled program, which is one for all seeds
+        self.seeds = put(jax.device_get(seeds), meshes.replicated(self.mesh))
         self._advance = self._many_steps()
         self._compiled: Callable = self._advance
         self._previous: dict = {}
@@ -87,14 +91,14 @@ class Trainer:
         return create(self._key)
 
     def _many_steps(self) -> Callable:
-        """`(state, source, n) -> (state, means of the scalars over the steps that counted)`; NaN if
-        none did."""
+        """`(state, source, seeds, n) -> (state, means of the scalars over the steps that counted)`;
+        NaN if none did."""
 
-        def batch_of(source, state: TrainState, i):
+        def batch_of(source, seeds, state: TrainState, i):
             if self.on_device:
                 drawn = draw(
                     source,
-                    self.seed,
+                    seeds[0],
                     state.step,
                     self.batch_size,
                     augment=self.augment,
@@ -102,21 +106,22 @@ class Trainer:
                 )
             else:
                 drawn = jax.tree.map(lambda x: x[i], source)
-            key = jax.random.fold_in(self._key, state.step)
+            key = jax.random.wrap_key_data(seeds[1], impl=jax.random.key_impl(self._key))
+            key = jax.random.fold_in(key, state.step)
             return jax.tree.map(self._place, self.recipe(drawn, key)), jax.random.fold_in(key, 1)
 
-        def one(state: TrainState, source, i):
-            return self.step(state, *batch_of(source, state, i))
+        def one(state: TrainState, source, seeds, i):
+            return self.step(state, *batch_of(source, seeds, state, i))
 
-        def advance(state: TrainState, source, n):
+        def advance(state: TrainState, source, seeds, n):
             # traced once, for the loop and for the shapes of what it adds up
-            traced, (_, shapes) = jax.make_jaxpr(one, return_shape=True)(state, source, n)
+            traced, (_, shapes) = jax.make_jaxpr(one, return_shape=True)(state, source, seeds, n)
             run, tree = jaxpr_as_fun(traced), jax.tree.structure((state, shapes))
 
             def body(i, carry):
                 state, totals = carry
                 skipped = state.skipped
-                flat = run(*jax.tree.leaves((state, source, i)))
+                flat = run(*jax.tree.leaves((state, source, seeds, i)))
                 state, scalars = jax.tree.unflatten(tree, flat)
                 good = state.skipped == skipped
                 scalars |= {"good": good.astype(jnp.float32)}
@@ -136,7 +141,7 @@ class Trainer:
         """Compiles for this source; returns the seconds that it took."""
         began = time.monotonic()
         options = {"xla_gpu_deterministic_ops": True} if self._wants_options() else None
-        lowered = self._advance.lower(state, source, self._count(1))
+        lowered = self._advance.lower(state, source, self.seeds, self._count(1))
         self._compiled = lowered.compile(compiler_options=options)
         return time.monotonic() - began
 
@@ -158,7 +163,7 @@ class Trainer:
         jax.block_until_ready(self._previous)
         count = self._count(n)
         with jax.transfer_guard("disallow"):
-            state, self._previous = self._compiled(state, source, count)
+            state, self._previous = self._compiled(state, source, self.seeds, count)
         return state, self._previous
 
     def _count(self, n: int) -> jax.Array:

@@ -52,7 +52,9 @@ def on_disk(whole: Scene, folder) -> Scene:
     return replace(whole, cubes={"hr": cube})
 
 
-def trainer(devices=1, fsdp=1, *, on_device=True, bad=False, pair=False, ema=True, folder=None):
+def trainer(
+    devices=1, fsdp=1, *, on_device=True, bad=False, pair=False, ema=True, folder=None, seed=3
+):
     where = np.array([(0, r, c) for r in range(0, 17, 4) for c in range(0, 17, 4)])
     config = (defaults.pair if pair else defaults.optimizer)(learning_rate=1e-2)
     txs, _ = optimizers.build_all(config, 100)
@@ -65,7 +67,7 @@ def trainer(devices=1, fsdp=1, *, on_device=True, bad=False, pair=False, ema=Tru
         recipe=Recipe(lambda hr, key: {"lr": hr * 0.5, "lms": hr}, scale=1),
         patches=pixel_store([seen], where, 8),
         mesh=mesh.make(devices // fsdp, fsdp),
-        seed=3,
+        seed=seed,
         batch_size=8,
         augment=True,
         on_device=on_device,
@@ -100,6 +102,22 @@ def test_any_number_of_steps_a_call_is_the_same_run(reference):
     state, losses = run(trainer(), [3, 10, 20])
     equal(state, reference[0])
     np.testing.assert_allclose(losses[0], np.mean(reference[1][:3]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_one_program_serves_all_seeds(on_device):
+    """A second seed finds it in the compilation cache; what it trains on is its own."""
+    texts, weights = [], []
+    for seed in (3, 4, 2**40):
+        one = trainer(on_device=on_device, seed=seed)
+        state = trainer(on_device=on_device).first_state()
+        source, n = next(one.sources(0, [2]))
+        texts.append(one._advance.lower(state, source, one.seeds, one._count(n)).as_text())
+        weights.append(jax.device_get(one.advance(state, source, n)[0].params))
+    assert texts[0] == texts[1] == texts[2]
+    for a in range(3):
+        leaves = zip(*map(jax.tree.leaves, (weights[a], weights[a - 1])))
+        assert any((x != y).any() for x, y in leaves)
 
 
 @pytest.mark.parametrize("steps", [[3, 10, 20], list(range(1, 21))])
