@@ -137,55 +137,54 @@ def undisturbed(job: Job, place: Path, copied: bool = False) -> tuple[object, fl
     return job.result(place), time.monotonic() - began
 
 
-def kill(job: Job, folder: Path, kills: int, seed: int, copied: bool = False) -> Record:
-    """Kills a command over and over, until it is done; then the next, until there were enough."""
+def kill(
+    job: Job, folder: Path, kills: int, seed: int, copied: bool = False, processes: int = 1
+) -> Record:
+    """Kills a command over and over, until it is done; then the next, until there were enough.
+
+    Of several processes on one output one after the other is killed and replaced.
+    """
     record, dice = Record(), random.Random(seed)
     expected, seconds = undisturbed(job, folder / "undisturbed", copied)
-    number = 0
-    while record.kills.total() < kills:
-        number += 1
-        place = folder / f"trial{number}"
-        place.mkdir()
+
+    def moment() -> float:
+        return dice.uniform(0, 1.1 * seconds)
+
+    def strike(run: copies.Command) -> bool:
+        if record.kills.total() >= kills:
+            return False
+        way = dice.choice(WAYS)
+        run.send_signal(way)
+        record.kills[way.name] += 1
+        return True
+
+    def one(place: Path) -> list[int]:
         while True:
             run = copies.start(job.command(place), folder / "log", copied=copied)
             try:
-                run.wait(timeout=dice.uniform(0, 1.1 * seconds))
+                run.wait(timeout=moment())
             except subprocess.TimeoutExpired:
-                if record.kills.total() < kills:
-                    way = dice.choice(WAYS)
-                    run.send_signal(way)
-                    record.kills[way.name] += 1
+                strike(run)
             if _tell(run, record) == 0:
-                break
-        if job.result(place) != expected:
-            record.wrong.append(f"trial {number} made something else")
-        print(f"trial {number}: {record.kills.total()} kills, faults: {record.wrong}", flush=True)
-    return record
+                return [0]
 
+    def several(place: Path) -> list[int]:
+        command, logs = job.command(place), itertools.count()
+        runs = [_next(command, folder, logs, copied) for _ in range(processes)]
+        for _ in range(processes + 1):
+            time.sleep(moment())
+            victim = dice.randrange(processes)
+            if runs[victim].poll() is None and strike(runs[victim]):
+                _tell(runs[victim], record)
+                runs[victim] = _next(command, folder, logs, copied)
+        return [_tell(run, record) for run in runs]
 
-def kill_of_several(
-    job: Job, folder: Path, kills: int, processes: int, seed: int, copied: bool = False
-) -> Record:
-    """Several processes on one output, of which one after the other is killed and replaced."""
-    record, dice = Record(), random.Random(seed)
-    expected, seconds = undisturbed(job, folder / "undisturbed", copied)
     number = 0
     while record.kills.total() < kills:
         number += 1
         place = folder / f"trial{number}"
         place.mkdir()
-        command, logs = job.command(place), itertools.count()
-        runs = [_next(command, folder, logs, copied) for _ in range(processes)]
-        for _ in range(processes + 1):
-            time.sleep(dice.uniform(0, 1.1 * seconds))
-            victim = dice.randrange(processes)
-            if record.kills.total() < kills and runs[victim].poll() is None:
-                way = dice.choice(WAYS)
-                runs[victim].send_signal(way)
-                record.kills[way.name] += 1
-                _tell(runs[victim], record)
-                runs[victim] = _next(command, folder, logs, copied)
-        codes = [_tell(run, record) for run in runs]
+        codes = (one if processes == 1 else several)(place)
         if any(codes):
             record.wrong.append(f"trial {number} ended with {codes}")
         if job.result(place) != expected:
@@ -241,13 +240,11 @@ def main() -> int:
     chaos.listen()
     with tempfile.TemporaryDirectory() as folder:
         job = JOBS[given.of](Path(folder))
-        if given.at_once and given.kills:
-            numbers = given.kills, given.at_once, given.seed
-            record = kill_of_several(job, Path(folder), *numbers, given.copied)
-        elif given.at_once:
+        if given.at_once and not given.kills:
             record = together(job, Path(folder), given.at_once, given.rounds, given.copied)
         else:
-            record = kill(job, Path(folder), given.kills or 25, given.seed, given.copied)
+            numbers = given.kills or 25, given.seed, given.copied, given.at_once or 1
+            record = kill(job, Path(folder), *numbers)
     print(f"{given.of}: kills {dict(record.kills)}, exit codes {dict(record.ends)}")
     print("\n".join(record.wrong) or "every result was that of an undisturbed command")
     return 1 if record.wrong else 0
