@@ -15,6 +15,7 @@ import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader, crs, open_scene
+from hsisr_jax.formats.places import where
 from hsisr_jax.ops.noise import snr
 from hsisr_jax.report import page, tables
 from hsisr_jax.report.scenes import Layer, Scene
@@ -32,8 +33,9 @@ def write(
     variable: str | None = None,
     megabytes: float = 20.0,
 ) -> Path:
-    """Writes a page about the cube in the file `scene`, and returns its path."""
-    path = Path(scene)
+    """Writes a page about the cube in `scene`, a file or the URL of a Zarr store, and returns its
+    path: beside a file, else in the working folder."""
+    path = where(scene)
     with open_scene(path, variable=variable) as reader:
         shown, facts = _read(reader)
     shown.name = path.name
@@ -42,7 +44,8 @@ def write(
         page.Section("file", "File", tables.facts(facts)),
     ]
     html = page.build(path.name, path.name, sections, {}, [shown], megabytes=megabytes)
-    return page.save(html, path.with_suffix(".html") if output is None else output)
+    beside = path.with_suffix(".html") if isinstance(path, Path) else Path(f"{path.stem}.html")
+    return page.save(html, beside if output is None else output)
 
 
 def _read(reader: SceneReader) -> tuple[Scene, dict[str, Any]]:

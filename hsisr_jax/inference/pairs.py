@@ -10,6 +10,7 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import csv_text
 from hsisr_jax.formats import SceneReader
+from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference.evaluate import Evaluation, Protocol, table
 from hsisr_jax.inference.projection import back_project
@@ -112,7 +113,8 @@ def tables(results: Mapping[str, Evaluation], title: str) -> str:
     return "\n\n".join(f"{name}\n{table(found, title)}" for name, found in results.items())
 
 
-def name_of(path: Path) -> str:
-    """A folder's name for a file; files of one name in several folders have several."""
+def name_of(path: Place) -> str:
+    """A folder's name for a file or a URL; those of one name in several folders have several."""
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in path.stem) or "pair"
-    return f"{safe}-{identity.of_json(str(path.resolve()))[:6]}"
+    whole = path.resolve() if isinstance(path, Path) else path
+    return f"{safe}-{identity.of_json(str(whole))[:6]}"

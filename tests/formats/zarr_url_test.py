@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,3 +235,16 @@ def test_missing_credentials_are_told(stranger):
 def test_web_servers_are_for_reading(stranger):
     with pytest.raises(UserError, match="is for reading"):
         write_scene(f"{stranger}/a.zarr", CUBE)
+
+
+def test_a_store_at_a_url_is_shown_and_has_a_name(base, tmp_path, monkeypatch):
+    from hsisr_jax import view
+    from hsisr_jax.inference import pairs
+
+    monkeypatch.chdir(tmp_path)
+    write_scene(f"{base}/a.zarr", CUBE, META)
+    assert view.write(f"{base}/a.zarr") == Path("a.html")
+    assert (tmp_path / "a.html").read_bytes().lower().startswith(b"<!doctype html")
+    with open_scene(f"{base}/a.zarr") as scene:
+        name = pairs.name_of(scene.path)
+    assert name.startswith("a-") and name != pairs.name_of(where("s3://elsewhere/a.zarr"))
