@@ -33,8 +33,8 @@ def component_images(
     level: tuple[float, float] = (-1.0, 0.5),
     tone: float = 0.3,
     principal: float = 0.33,
-    noisy: float = 0.3,
-    noise: float = 0.3,
+    noisy: float = 0.35,
+    noise: float = 0.6,
     sensors: tuple[float, float, float] = (4.0, 1.0, 6.0),
 ) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
     """Makes batches of component images from `hr`, `b H W c`.
@@ -44,7 +44,7 @@ def component_images(
         level: ends of the logarithm of a patch's deviation.
         tone: values are raised to a power of `exp(-tone)` to `exp(tone)`.
         principal: share of the patches of which a principal component is taken.
-        noisy: share of the patches with noise, of a deviation of up to `noise`.
+        noisy: share of the patches with noise, of a deviation of up to `noise`; little is common.
         noise: see `noisy`.
         sensors: weights of MATLAB's bicubic, of area averaging, and of the Gaussians together.
 
@@ -67,7 +67,7 @@ def component_images(
         number = jax.random.categorical(seeing, jnp.asarray(odds, jnp.float32), shape=(b,))
         down = [sensor.of_family(n // scale, scale, number) for n in hr.shape[1:3]]
         share = jax.random.uniform(amount, (b,)) / max(noisy, 1e-6)  # below 1: noisy
-        added = jnp.where(share < 1, noise * share, 0.0)
+        added = jnp.where(share < 1, noise * share**2, 0.0)
         lr = sensor.apply(down[0], target, down[1])
         lr = lr + added[:, None, None, None] * jax.random.normal(grain, lr.shape)
         return {
