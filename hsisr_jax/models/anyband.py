@@ -1,7 +1,7 @@
 """A network for any sensor, which sharpens principal components of a scene instead of bands.
 
 The structures of aerial images (edges, roads, fields, shores) do not depend on the sensor. Spectra
-are transformed to components; a residual network that was trained on aerial photographs sharpens
+are transformed to components; a residual network that was trained on photographs sharpens
 the few that carry detail; the detail is added through the components to the bicubic cube. Its
 cost does not grow with the number of bands, and one set of weights serves all of them. That an
 image network sharpens eigenimages is the idea of EigenSR (AAAI 2025, arXiv 2409.04050); the network
