@@ -1,4 +1,4 @@
-"""anyband, the network for any sensor, on aerial photographs: the recipe of the packaged weights.
+"""Trains anyband, the network for any sensor, on photographs, much as the packaged weights were.
 
 Paper: this library's own; the idea of sharpening eigenimages is EigenSR's (AAAI 2025), the network
 is EDSR's (Lim et al., CVPRW 2017) with one channel, told what the sensor does.

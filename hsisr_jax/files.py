@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and what to say where the disk refuses."""
+"""Files written whole or not at all, JSON and CSV, and what to say where the disk refuses."""
 
 import csv
 import errno

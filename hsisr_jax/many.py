@@ -27,16 +27,17 @@ ENDING = ".tif"  # of outputs whose input has a format that is not written
 
 def several(input: str, output: str) -> bool:
     """Whether flags name many scenes, or a folder for the output."""
-    if places.is_url(output) and (len(inputs(input)) != 1 or "*" in output):
-        raise UserError(
-            f"{output}: several scenes are shared out by locks, which a URL has not: give a folder "
-            "of this machine, or a command for each scene"
-        )
+    named = len(inputs(input)) != 1 or "*" in output
     if places.is_url(output):
+        if named:
+            raise UserError(
+                f"{output}: several scenes are shared out by locks, which a URL has not: give a "
+                "folder of this machine, or a command for each scene"
+            )
         return False
     target = Path(output)
     folder = target.is_dir() and target.suffix != ".zarr"
-    return len(inputs(input)) != 1 or "*" in output or output.endswith("/") or folder
+    return named or output.endswith("/") or folder
 
 
 def inputs(text: str) -> list[str]:

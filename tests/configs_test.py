@@ -10,7 +10,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from configs import common
 from hsisr_jax import models
+from hsisr_jax.data import builder
 from hsisr_jax.train import train_and_evaluate
 from hsisr_jax.training import experiment, fit
 from tests.helpers.command import hsisr
@@ -116,6 +118,12 @@ def test_the_full_size_network_builds_and_its_step_can_be_traced(path, datasets)
     assert "loss" in scalars
     assert (run.steps > 0) == (path.stem != "bicubic_swir")
     assert set(run.rates) == set(state.opt_state)
+
+
+def test_configs_know_the_datasets_of_own_files():
+    """The configs list them, since importing the builders would take seconds."""
+    own = {name for name in builder.names() if builder.builder_class(name).NEEDS_OPTIONS}
+    assert own == set(common.OWN)
 
 
 def test_a_trial_on_ones_own_file_keeps_the_regions(scene, tmp_path):

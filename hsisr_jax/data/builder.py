@@ -4,10 +4,7 @@ A builder package `datasets/<name>/` defines the source files and how to read th
 the papers' splits. The base class stores each region of a split as one example (or as several
 blocks of rows) of an `array_record` dataset, which TFDS writes to a temporary folder and renames
 when it is complete. TensorFlow is never imported.
-
-Builder packages import all that they need from here.
 """
-# ruff: noqa: F401, F811 - names that are not used here
 
 import os
 import sys
@@ -51,6 +48,50 @@ from hsisr_jax.errors import UserError, disk_number
 from hsisr_jax.formats import carried
 from hsisr_jax.formats.pixels import open_pixels
 from hsisr_jax.identity import of_files, of_place
+
+__all__ = [  # the two verbs, and what builder packages need
+    "ArrayCube",
+    "FirstScenes",
+    "Fractions",
+    "LazyCube",
+    "Normaliser",
+    "PcidskCube",
+    "PickedCube",
+    "RawScene",
+    "Region",
+    "SceneBuilder",
+    "SceneConfig",
+    "Source",
+    "SplitDefinition",
+    "UserError",
+    "arrays_of",
+    "as_domain",
+    "available",
+    "band_means",
+    "builder_class",
+    "check_reduction",
+    "check_shape",
+    "load",
+    "load_definition",
+    "make_builder",
+    "names",
+    "of_files",
+    "open_any",
+    "open_cube",
+    "open_pixels",
+    "options",
+    "overlap",
+    "partner_sizes",
+    "prepare",
+    "spectral_range",
+    "storage_dtype",
+    "swir",
+    "synthetic",
+    "tile_origins",
+    "twin_of",
+    "unpack",
+    "with_smoke",
+]
 
 
 @dataclass(eq=False)

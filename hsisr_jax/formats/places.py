@@ -1,4 +1,4 @@
-"""Where a scene may lie beside a file: a Zarr folder, or a Zarr store at a URL."""
+"""Where a scene lies: a path of this machine or a URL, and which of them are Zarr stores."""
 
 from dataclasses import dataclass
 from pathlib import Path
