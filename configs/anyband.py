@@ -24,7 +24,8 @@ def get_config(arg: str | None = None):
     config.init_from = "anyband"
     config.data.name = "aerial"
     config.data.components = {"level": (-1.0, 0.5), "tone": 0.3, "principal": 0.33}
-    config.data.components.update({"noisy": 0.35, "noise": 0.6, "sensors": (4.0, 1.0, 6.0)})
+    config.data.components.update({"objects": 0.12, "noisy": 0.35, "noise": 0.6})
+    config.data.components.sensors = (4.0, 1.0, 6.0)
     config.data.augmentations = {"zoom": {"most": 2.0}}
     config.batch_size, config.steps = 16, 18_000
     config.optimizer.learning_rate, config.optimizer.b2, config.optimizer.clip = 8e-4, 0.99, 1.0

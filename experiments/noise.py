@@ -32,15 +32,16 @@ def read(path: str, bands: int = 0) -> np.ndarray:
 
 
 def gains(
-    truth: np.ndarray, scale: int, sensor: dict, snr: float | None
+    truth: np.ndarray, scale: int, sensor: dict, snr: float | None, told: dict | None = None
 ) -> Iterator[tuple[float, float]]:
-    """PSNR and angle of the sharpened cube less those of the upsampled one, for each draw."""
+    """PSNR and angle of the sharpened cube less those of the upsampled one, for each draw; the
+    network is told the sensor, or `told` in its place."""
     truth = truth[tuple(slice(n // scale * scale) for n in truth.shape[:2])]
     options = {key: value for key, value in sensor.items() if key != "name"}
     see = degrade.create(sensor["name"], scale=scale, noise_snr=snr, **options)
     for seed in range(DRAWS if snr else 1):
         seen = see(truth[None], jax.random.key(seed))
-        sharper = hsisr_jax.sharpen(np.asarray(seen["lr"][0]), scale, degradation=sensor)
+        sharper = hsisr_jax.sharpen(np.asarray(seen["lr"][0]), scale, degradation=told or sensor)
         found = [metrics.evaluate(truth, x, ratio=scale) for x in (sharper, seen["lms"][0])]
         yield tuple(float(found[0][key] - found[1][key]) for key in ("MPSNR", "SAM"))
 

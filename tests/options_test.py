@@ -74,8 +74,8 @@ CASES = {
     },
     "component images": {
         "model": {"name": "anyband"}, "tiny": True, "base.kind": "none",
-        "data.components": {"level": (-1.0, 0.5), "tone": 0.3, "principal": 0.5, "noisy": 0.5,
-                            "noise": 0.3, "sensors": (4.0, 1.0, 6.0)},
+        "data.components": {"level": (-1.0, 0.5), "tone": 0.3, "principal": 0.5, "objects": 0.5,
+                            "noisy": 0.5, "noise": 0.3, "sensors": (4.0, 1.0, 6.0)},
         "optimizer.schedule": {"name": "cosine", "flat": 0.5},
     },
     "targets halfway": {
