@@ -14,7 +14,7 @@ from typing import Any
 import tensorstore as ts
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats.places import Url
+from hsisr_jax.formats.places import Place, Url
 
 RETRIES = {"max_retries": 7, "initial_delay": "500ms", "max_delay": "16s"}  # up to a minute
 KEYS = "credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or ~/.aws"
@@ -37,7 +37,7 @@ def context() -> ts.Context:
 def spec(url: Url, name: str = "") -> Any:
     """TensorStore's description of what lies below a URL."""
     if url.scheme in ("http", "https"):
-        return "/".join(filter(None, [url.text.rstrip("/"), name])) + "/"
+        return "/".join(filter(None, [url.rstrip("/"), name])) + "/"
     path = "".join(f"{part}/" for part in (url.key, name) if part)
     if url.scheme == "file":
         return {"driver": "file", "path": f"/{path}"}
@@ -106,21 +106,22 @@ def put(url: Url, content: bytes) -> None:
 
 
 @contextmanager
-def reached(url: Url) -> Iterator[None]:
-    """Turns what a provider or the network answers into one line."""
+def reached(place: Place) -> Iterator[None]:
+    """Turns what a provider or the network answers into one line; errors of a local folder stay."""
     try:
         yield
     except UserError:
         raise
-    except NotImplementedError as error:
-        raise UserError(f"{url}: can be read, and not written or listed; use s3:// or gs://") from (
-            error
-        )
     except Exception as error:
-        raise UserError(f"{url}: {_told(url, str(error))}") from error
+        if not isinstance(place, Url):
+            raise
+        raise UserError(f"{place}: {_told(place, error)}") from error
 
 
-def _told(url: Url, text: str) -> str:
+def _told(url: Url, error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, NotImplementedError):
+        return "can be read, and not written or listed; use s3:// or gs://"
     known = TOKENS if url.scheme == "gs" else KEYS if url.scheme == "s3" else "it asks for a login"
     why = " ".join(text.partition("[")[0].split())[:200]
     if "NoSuchBucket" in text or "bucket does not exist" in text:

@@ -1,48 +1,20 @@
 """Where a scene lies: a path of this machine or a URL, and which of them are Zarr stores."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 SCHEMES = ("s3", "gs", "http", "https", "file")
 WRITTEN = ("s3", "gs", "file")  # the others are read
 MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
-@dataclass(frozen=True)
-class Url:
+class Url(str):
     """The URL of a store or of an object beside it, with the names that a path has."""
 
-    text: str
-
-    @property
-    def scheme(self) -> str:
-        """What stands before `://`."""
-        return self.text.partition("://")[0]
-
-    @property
-    def bucket(self) -> str:
-        """The bucket or the host."""
-        return self.text.partition("://")[2].partition("/")[0]
-
-    @property
-    def key(self) -> str:
-        """What follows the bucket."""
-        return self.text.partition("://")[2].partition("/")[2]
-
-    @property
-    def name(self) -> str:
-        """The last part."""
-        return self.key.rpartition("/")[2]
-
-    @property
-    def stem(self) -> str:
-        """The last part without its ending."""
-        return Path(self.name).stem
-
-    @property
-    def suffix(self) -> str:
-        """The ending with its dot."""
-        return Path(self.name).suffix
+    def __init__(self, text: str):
+        self.scheme, _, rest = text.partition("://")
+        self.bucket, _, self.key = rest.partition("/")  # the bucket or the host, and what follows
+        path = PurePosixPath(self.key)
+        self.name, self.stem, self.suffix = path.name, path.stem, path.suffix
 
     @property
     def parent(self) -> "Url":
@@ -51,12 +23,7 @@ class Url:
 
     def with_name(self, name: str) -> "Url":
         """The URL of something beside it."""
-        folder = self.parent.text
-        return Url(f"{folder}{'' if folder.endswith('/') else '/'}{name}")
-
-    def __str__(self) -> str:
-        """As it was given."""
-        return self.text
+        return Url(self.removesuffix(self.name) + name)
 
 
 Place = Path | Url

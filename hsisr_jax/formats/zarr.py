@@ -106,12 +106,13 @@ def create_scene(
     if isinstance(path, Url):
         metadata = zarr_store.metadata(zarr_format, documents, attrs)
         resumed = _begin(path, metadata, resume=resume)
-        stores = {name: zarr_store.described(path, name, d) for name, d in documents.items()}
-        return UrlWriter(path, shape, dtype, stores, small, metadata, resumed=resumed)
+        arrays = [zarr_store.array_of(name, d, {}) for name, d in documents.items()]
+        stores = {a.name: zarr_store.opened(path, a, write=True, exists=False) for a in arrays}
+        return UrlWriter(path, shape, dtype, stores, small, metadata=metadata, resumed=resumed)
     folder = partial(path)
     resumed = resume and folder.exists()
     if resumed:
-        _check_same(path, zarr_format, documents)
+        _check_same(path, documents)
     else:
         if folder.exists():
             shutil.rmtree(folder)
@@ -149,15 +150,15 @@ def _side(length: int, bands: int, dtype: np.dtype) -> int:
     return min(max(1 << (side.bit_length() - 1), SIDES[0]), SIDES[1], length)
 
 
-def _check_same(path: Path, version: int, documents: Mapping) -> None:
+def _check_same(path: Path, documents: Mapping) -> None:
     """An unfinished store is continued only if this run would have begun the same one."""
     try:
         found, _ = zarr_store.arrays(partial(path))
     except (UserError, ValueError, KeyError) as error:
         raise stale(path) from error
     for name, document in documents.items():
-        own = {k: v for k, v in document.items() if version == 3 or k != "attributes"}
-        if name not in found or zarr_store.text_of(found[name].text) != zarr_store.text_of(own):
+        own = zarr_store.text_of(zarr_store.own_file(document))
+        if name not in found or zarr_store.text_of(found[name].text) != own:
             raise stale(path)
 
 
@@ -178,16 +179,19 @@ class ZarrWriter(SceneWriter):
         self.height, self.width, self.bands = shape
         self.store = stores[CUBE]
         self.waiting = ts.Transaction()
-        for name, values in small.items():
-            stores[name].write(np.asarray(values)).result()
+        with reached(path):
+            for name, values in small.items():
+                stores[name].write(np.asarray(values)).result()
 
     def _write(self, row: int, col: int, block: np.ndarray) -> None:
         rows, cols = (slice(at, at + n) for at, n in zip((row, col), block.shape))
         window = self.store.with_transaction(self.waiting)[:, rows, cols]
-        window.write(np.ascontiguousarray(block.transpose(2, 0, 1))).result()
+        with reached(self.path):
+            window.write(np.ascontiguousarray(block.transpose(2, 0, 1))).result()
 
     def _sync(self) -> None:
-        self.waiting.commit_sync()
+        with reached(self.path):
+            self.waiting.commit_sync()
         self.waiting = ts.Transaction()
 
 
@@ -216,18 +220,9 @@ class UrlWriter(ZarrWriter):
 
     path: Url
 
-    def __init__(self, path: Url, shape, dtype, stores, small, metadata: Mapping, *, resumed: bool):
+    def __init__(self, *args, metadata: Mapping, resumed: bool):
+        super().__init__(*args, resumed=resumed)
         self.metadata = metadata
-        with reached(path):
-            super().__init__(path, shape, dtype, stores, small, resumed=resumed)
-
-    def _write(self, row: int, col: int, block: np.ndarray) -> None:
-        with reached(self.path):
-            super()._write(row, col, block)
-
-    def _sync(self) -> None:
-        with reached(self.path):
-            super()._sync()
 
     def _finish(self) -> None:
         self._sync()

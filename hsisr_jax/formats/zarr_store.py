@@ -64,20 +64,20 @@ def arrays(root: Place) -> tuple[dict[str, Array], Document]:
 
     if top := document("zarr.json"):
         if top.get("node_type") == "array":
-            return {"": _array("", top, {})}, {}
+            return {"": array_of("", top, {})}, {}
         inline = (top.get("consolidated_metadata") or {}).get("metadata") or {}
         nodes = inline or {name: document(f"{name}/zarr.json") for name in _nodes(root, objects)}
-        found = {n: _array(n, d, {}) for n, d in nodes.items() if d.get("node_type") == "array"}
+        found = {n: array_of(n, d, {}) for n, d in nodes.items() if d.get("node_type") == "array"}
         return _safe(root, found), top.get("attributes") or {}
     if top := document(".zarray"):
-        return {"": _array("", top, document(".zattrs"))}, {}
+        return {"": array_of("", top, document(".zattrs"))}, {}
     whole = document(".zmetadata").get("metadata") or {}
     if not whole:
         for name in ("", *_nodes(root, objects)):
             for key in (".zarray", ".zattrs"):
                 whole[f"{name}/{key}".lstrip("/")] = document(f"{name}/{key}".lstrip("/"))
     names = [key.removesuffix("/.zarray") for key, d in whole.items() if d and "/.zarray" in key]
-    found = {n: _array(n, whole[f"{n}/.zarray"], whole.get(f"{n}/.zattrs") or {}) for n in names}
+    found = {n: array_of(n, whole[f"{n}/.zarray"], whole.get(f"{n}/.zattrs") or {}) for n in names}
     return _safe(root, found), whole.get(".zattrs") or {}
 
 
@@ -147,7 +147,8 @@ def _is_array(path: Path) -> bool:
         return False
 
 
-def _array(name: str, document: Document, attrs: Document) -> Array:
+def array_of(name: str, document: Document, attrs: Document) -> Array:
+    """What the documents of an array say; `attrs` are those of version 2."""
     version = int(document.get("zarr_format", 2))
     attrs = document.get("attributes") or {} if version == 3 else attrs
     dims = document.get("dimension_names") if version == 3 else attrs.get("_ARRAY_DIMENSIONS")
@@ -157,26 +158,25 @@ def _array(name: str, document: Document, attrs: Document) -> Array:
     return Array(name, version, shape, attrs, dims, document.get("fill_value"), document)
 
 
-def opened(root: Place, array: Array, *, write: bool = False) -> ts.TensorStore:
-    """The values of an array."""
+def opened(
+    root: Place, array: Array, *, write: bool = False, exists: bool = True
+) -> ts.TensorStore:
+    """The values of an array, which need not exist yet (`exists`)."""
     if not write:
         _check_chunk(root, array)
     given = {"driver": DRIVERS[array.version], "kvstore": place(root, array.name)}
-    if not isinstance(root, Url):
-        return ts.open(given, read=True, write=write, open=True).result()
+    if not exists:
+        given["metadata"] = own_file(array.text)
     with reached(root):
-        return ts.open(given, read=True, write=write, open=True, context=context()).result()
-
-
-def described(url: Url, name: str, document: Document) -> ts.TensorStore:
-    """The values of an array whose metadata is not written yet."""
-    version = document["zarr_format"]
-    known = {k: v for k, v in document.items() if version == 3 or k != "attributes"}
-    given = {"driver": DRIVERS[version], "kvstore": place(url, name), "metadata": known}
-    with reached(url):
         return ts.open(
-            given, read=True, write=True, open=True, assume_metadata=True, context=context()
+            given, read=True, write=write, open=True, assume_metadata=not exists, context=context()
         ).result()
+
+
+def own_file(document: Document) -> Document:
+    """What an array's own file holds: in version 2 the attributes are in another one."""
+    whole = document["zarr_format"] == 3
+    return {key: value for key, value in document.items() if whole or key != "attributes"}
 
 
 def _chunk(array: Array) -> tuple[int, ...]:
@@ -200,11 +200,10 @@ def values(root: Place, array: Array) -> np.ndarray:
 
 def read(root: Place, array: Array, store: ts.TensorStore, window: tuple[slice, ...]) -> np.ndarray:
     """A window of an array that is open."""
-    if isinstance(root, Url):
-        with reached(root):
-            return np.asarray(store[window].read().result())
-    _check_blosc(root, array, window, store.dtype.numpy_dtype.itemsize)
-    return np.asarray(store[window].read().result())
+    if not isinstance(root, Url):
+        _check_blosc(root, array, window, store.dtype.numpy_dtype.itemsize)
+    with reached(root):
+        return np.asarray(store[window].read().result())
 
 
 def _check_blosc(root: Path, array: Array, window: tuple[slice, ...], itemsize: int) -> None:
@@ -260,8 +259,8 @@ def metadata(
         return {**nodes, "zarr.json": {**top, "consolidated_metadata": whole}}
     group: dict[str, Document] = {".zattrs": attrs}
     for name, document in documents.items():
-        own = {key: value for key, value in document.items() if key != "attributes"}
-        group |= {f"{name}/.zarray": own, f"{name}/.zattrs": document["attributes"]}
+        own, beside = f"{name}/.zarray", f"{name}/.zattrs"
+        group |= {own: own_file(document), beside: document["attributes"]}
     group[".zgroup"] = {"zarr_format": 2}
     whole = {"zarr_consolidated_format": 1, "metadata": dict(group)}
     last = group.pop(".zgroup")
