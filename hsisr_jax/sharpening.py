@@ -74,8 +74,8 @@ def _sharpened(
         (corner, work.tile(corner, cube[work.window(corner)], scene))
         for corner in work.plan.corners()
     )
-    rows, cols = (slice(0, n * work.card.scale) for n in cube.shape[:2])
-    return work.blend(tiles, rows, cols, scene)
+    height, width = (n * work.card.scale for n in cube.shape[:2])
+    return work.blend(tiles, (slice(0, height), slice(0, width)), scene)
 
 
 def scene_basis(cube: np.ndarray, components: int = 32) -> Basis:

@@ -16,7 +16,8 @@ from hsisr_jax.inference.tiles import Plan, ramp
 
 
 class Axis:
-    """Tiles along one axis; `size`, `starts` in input pixels, `weights` and `ends` in output's."""
+    """Tiles along one axis; `size`, `starts` in input pixels, `weights` and `ends` in output's; the
+    result is made in `steps`, from the start of one tile to that of the next."""
 
     def __init__(self, length: int, size: int, starts: list[int], overlap: int, scale: int):
         self.length, self.size, self.starts = length, size, starts
@@ -31,10 +32,16 @@ class Axis:
         ).astype(np.float32)
         self.first = [start * scale for start in starts]
         self.ends = [*self.first[1:], length * scale]  # up to here a result is final
+        self.steps = [end - first for first, end in zip(self.first, self.ends)]
 
     def reaching(self, start: int, stop: int) -> list[int]:
         """Indices of the tiles with a pixel in `start:stop` of the output."""
         return [i for i, at in enumerate(self.first) if at < stop and at + self.out > start]
+
+    def steps_in(self, start: int, stop: int) -> list[int]:
+        """Indices of the steps with a pixel in `start:stop` of the output."""
+        spans = enumerate(zip(self.first, self.ends))
+        return [i for i, (first, end) in spans if first < stop and end > start]
 
 
 @dataclass(frozen=True)

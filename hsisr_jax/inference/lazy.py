@@ -5,9 +5,9 @@ blends the tiles that reach it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from uuid import uuid4
 
 import dask
@@ -19,42 +19,11 @@ from dask.highlevelgraph import HighLevelGraph
 
 from hsisr_jax.inference import pieces
 from hsisr_jax.inference.facts import Facts, Scene, facts_of, joined
+from hsisr_jax.inference.grid import Grid
 from hsisr_jax.inference.pieces import Request
+from hsisr_jax.inference.tiles import Corner
 
 TOGETHER = 16  # facts that one task puts together
-Corner = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Side:
-    """Tiles and chunks along one axis, in pixels of the input; a chunk goes from the start of one
-    tile to that of the next."""
-
-    length: int
-    tile: int
-    starts: list[int]
-
-    @property
-    def edges(self) -> list[int]:
-        return [*self.starts, self.length]
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(stop - start for start, stop in pairwise(self.edges))
-
-    def chunks_in(self, part: slice) -> list[int]:
-        """Indices of the chunks with a pixel in it."""
-        spans = enumerate(pairwise(self.edges))
-        return [i for i, (start, stop) in spans if start < part.stop and stop > part.start]
-
-    def tiles_in(self, chunk: int) -> list[int]:
-        """Indices of the tiles that reach a chunk."""
-        first, last = self.edges[chunk : chunk + 2]
-        return [i for i, at in enumerate(self.starts) if at < last and at + self.tile > first]
-
-    def span(self, chunk: int, scale: int) -> slice:
-        """A chunk in pixels of the output."""
-        return slice(self.edges[chunk] * scale, self.edges[chunk + 1] * scale)
 
 
 def sharpened(array: da.Array, request: Request, facts: Facts | None = None) -> da.Array:
@@ -63,31 +32,35 @@ def sharpened(array: da.Array, request: Request, facts: Facts | None = None) -> 
     if request.workdir:
         request = replace(request, token=uuid4().hex)
     work = pieces.Work(request)
-    plan, scale = work.plan, work.card.scale
+    scale = work.card.scale
     array = array.rechunk({2: -1})
     if facts is None:
         look = dask.delayed(Facts.scene, pure=True)
         scene = look(facts_task(array, request.nodata), work.components)
     else:
         scene = dask.delayed(facts.scene(work.components))
-    rows = Side(plan.height, plan.size[0], plan.rows())
-    cols = Side(plan.width, plan.size[1], plan.cols())
-    source = array.rechunk((rows.sizes, cols.sizes, -1))
+    grid = Grid(work.plan, scale, work.bands)
+    rows, cols = grid.rows, grid.cols
+    sizes = [tuple(axis.steps) for axis in (rows, cols)]
+    source = array.rechunk((*(tuple(n // scale for n in steps) for steps in sizes), -1))
     name = f"sharpened-{tokenize(array.name, request)}"
     tile = f"tile-{name}"
     tasks: dict = {}
     for i, j in product(range(len(rows.starts)), range(len(cols.starts))):
         corner = rows.starts[i], cols.starts[j]
-        down, across = (s.chunks_in(part) for s, part in zip((rows, cols), work.window(corner)))
+        down, across = (
+            axis.steps_in(part.start * scale, part.stop * scale)
+            for axis, part in zip((rows, cols), work.window(corner))
+        )
         blocks = [[(source.name, r, c, 0) for c in across] for r in down]
-        first = rows.edges[down[0]], cols.edges[across[0]]
+        first = rows.starts[down[0]], cols.starts[across[0]]
         tasks[tile, i, j] = (partial(_tile, request, corner, first), scene.key, blocks)
-        near = list(product(rows.tiles_in(i), cols.tiles_in(j)))
+        parts = slice(rows.first[i], rows.ends[i]), slice(cols.first[j], cols.ends[j])
+        near = list(product(*(a.reaching(p.start, p.stop) for a, p in zip((rows, cols), parts))))
         corners = [(rows.starts[m], cols.starts[n]) for m, n in near]
-        make = partial(_chunk, request, corners, rows.span(i, scale), cols.span(j, scale))
+        make = partial(_chunk, request, corners, parts)
         tasks[name, i, j, 0] = (make, scene.key, [(tile, m, n) for m, n in near])
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=[source, scene])
-    sizes = (tuple(n * scale for n in side.sizes) for side in (rows, cols))
     return da.Array(graph, name, (*sizes, (work.bands,)), meta=np.empty((0, 0, 0), np.float32))
 
 
@@ -124,9 +97,8 @@ def _tile(
 def _chunk(
     request: Request,
     corners: Sequence[Corner],
-    rows: slice,
-    cols: slice,
+    parts: tuple[slice, slice],
     scene: Scene,
     tiles: Sequence[np.ndarray],
 ) -> np.ndarray:
-    return pieces.work(request).blend(zip(corners, tiles), rows, cols, scene)
+    return pieces.work(request).blend(zip(corners, tiles), parts, scene)

@@ -6,7 +6,7 @@ a blend of the tiles that reach it. Made in a loop or on a cluster, the bits are
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -19,11 +19,9 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.inference import packaged, trained
 from hsisr_jax.inference.ensemble import over_symmetries
 from hsisr_jax.inference.facts import Scene, checked
-from hsisr_jax.inference.frontend import HALO, INNER
-from hsisr_jax.inference.tiles import Plan, ramp
-from hsisr_jax.layers.back_projection import back_projected
+from hsisr_jax.inference.frontend import HALO, Frontend
+from hsisr_jax.inference.tiles import Corner, Plan, blended
 from hsisr_jax.ops.fill import filled
-from hsisr_jax.resize import imresize
 
 VALUES = 32_000_000  # of the output of one tile
 MARGIN = 32  # input pixels around a tile that hidden ones are filled from
@@ -118,7 +116,7 @@ class Work:
             return self._variables
         return {**self._variables, packaged.SCENE: scene.basis._asdict()}
 
-    def window(self, corner: tuple[int, int]) -> tuple[slice, slice]:
+    def window(self, corner: Corner) -> tuple[slice, slice]:
         """The rows and columns of the scene that a tile is made from."""
         rows, cols = (
             slice(max(at - MARGIN, 0), min(at + n + MARGIN, length))
@@ -126,35 +124,31 @@ class Work:
         )
         return rows, cols
 
-    def tile(self, corner: tuple[int, int], block: np.ndarray, scene: Scene) -> np.ndarray:
+    def tile(self, corner: Corner, block: np.ndarray, scene: Scene) -> np.ndarray:
         """A tile's output in the network's range, NaN where hidden, from its window."""
-        scale, plan = self.card.scale, self.plan
         values, hidden = checked(block, self.request.nodata)
-        inside = self._inside(corner)
-        gone = hidden[inside]
-        gone = gone if self.bands == gone.shape[-1] else gone.any(-1, keepdims=True)
-        if gone.all():
-            shape = plan.size[0] * scale, plan.size[1] * scale, self.bands
-            return np.full(shape, np.nan, np.float32)
+        gone = hidden[self._inside(corner)]
+        if (gone.any(-1) if self.card.msi_bands else gone).all():
+            height, width = (n * self.card.scale for n in self.plan.size)
+            return np.full((height, width, self.bands), np.nan, np.float32)
         whole = filled(values, hidden, scene.neutral())
         if self.normaliser is None:  # values may lie anywhere: near 0 float32 keeps most digits
             whole = (whole - scene.offset) / scene.size
         else:
             whole = self.normaliser.apply(whole, np)
         cut, pads = self._with_halo(corner)
-        seen = np.pad(whole.astype(np.float32)[cut], pads, mode="symmetric")
-        valid = ~hidden[inside].all(-1, keepdims=True)
-        shown = None if valid.all() else valid[None].astype(np.float32)
-        sr = np.asarray(self.run(self.variables(scene), seen[None], shown))[0]
-        return np.where(gone.repeat(scale, 0).repeat(scale, 1), np.float32(np.nan), sr)
+        seen, hidden = (
+            np.pad(x[cut], pads, mode="symmetric")[None] for x in (np.float32(whole), hidden)
+        )
+        return np.asarray(self.run(self.variables(scene), seen, np.packbits(hidden, axis=-1)))[0]
 
-    def _inside(self, corner: tuple[int, int]) -> tuple[slice, slice]:
+    def _inside(self, corner: Corner) -> tuple[slice, slice]:
         """The tile in its window."""
         starts = (at - part.start for at, part in zip(corner, self.window(corner)))
         rows, cols = (slice(at, at + n) for at, n in zip(starts, self.plan.size))
         return rows, cols
 
-    def _with_halo(self, corner: tuple[int, int]) -> tuple[tuple[slice, slice], list]:
+    def _with_halo(self, corner: Corner) -> tuple[tuple[slice, slice], list]:
         """The tile and what the network sees around it, in its window, and what to mirror."""
         cuts, pads = [], []
         for part, inner in zip(self.window(corner), self._inside(corner)):
@@ -165,31 +159,10 @@ class Work:
         return (cuts[0], cuts[1]), [*pads, (0, 0)]
 
     def blend(
-        self,
-        tiles: Iterable[tuple[tuple[int, int], np.ndarray]],
-        rows: slice,
-        cols: slice,
-        scene: Scene,
+        self, tiles: Iterable[tuple[Corner, np.ndarray]], parts: tuple[slice, slice], scene: Scene
     ) -> np.ndarray:
-        """The result in output rows and columns, from the corners and outputs of all tiles that
-        reach them, in the order of the plan."""
-        scale, plan = self.card.scale, self.plan
-        shape = rows.stop - rows.start, cols.stop - cols.start
-        total = np.zeros((*shape, self.bands), np.float32)
-        weight = np.zeros((*shape, 1), np.float32)
-        ramps = [ramp(n * scale, plan.overlap * scale) for n in plan.size]
-        if len(plan.corners()) == 1:
-            ramps = [np.ones_like(x) for x in ramps]
-        mask = np.outer(*ramps)[..., None]
-        for corner, out in tiles:
-            into, of = zip(*(
-                _common(at * scale, at * scale + n * scale, part)
-                for at, n, part in zip(corner, plan.size, (rows, cols))
-            ))  # fmt: skip
-            total[into] += out[of] * mask[of]
-            weight[into] += mask[of]
-        total /= weight
-        return self._in_units(total, scene)
+        """The result in output rows and columns, see `tiles.blended`."""
+        return self._in_units(blended(self.plan, self.card.scale, tiles, parts), scene)
 
     def _in_units(self, sr: np.ndarray, scene: Scene) -> np.ndarray:
         request = self.request
@@ -222,39 +195,26 @@ def _of_sensor(found: trained.Loaded, degradation: Any, workdir: str) -> trained
     return found._replace(card=replace(found.card, spec=spec))
 
 
-def _common(start: int, stop: int, part: slice) -> tuple[slice, slice]:
-    """What a tile from `start` to `stop` shares with a part: its place in either."""
-    first, last = max(start, part.start), min(stop, part.stop)
-    return slice(first - part.start, last - part.start), slice(first - start, last - start)
+def _compiled(card: trained.Trained) -> Callable[[dict, np.ndarray, np.ndarray], jax.Array]:
+    """`(variables, b h+2m w+2m c, bits)` to `b H W c`, as in the network's evaluation."""
+    front = Frontend(
+        card.module(),
+        card.scale,
+        bool(card.msi_bands),
+        Normaliser(),
+        observe=card.observe(),
+        rounds=card.projection,
+        dark=card.dark,
+    )
+    estimate, finished = jax.jit(front.estimate), jax.jit(front.finished)
 
-
-def _compiled(card: trained.Trained):
-    """`(variables, b h+2m w+2m c, valid)` to `b H W c`, as in the network's evaluation."""
-    module, scale, observe = card.module(), card.scale, card.observe()
-
-    @jax.jit
-    def once(variables: dict, seen: jax.Array, valid: jax.Array | None) -> jax.Array:
-        batch = {"msi" if card.msi_bands else "lr": seen[INNER]}
-        if not card.msi_bands:
-            edge = HALO * scale
-            batch["lms"] = imresize(seen, scale)[:, edge:-edge, edge:-edge]
-        if valid is not None:
-            batch["valid"] = valid
-        return module.apply(variables, batch, train=False)["sr"]
-
-    @jax.jit
-    def projected(sr: jax.Array, seen: jax.Array) -> jax.Array:
-        lr, rounds = seen[INNER], card.projection
-        return back_projected(sr, lr, observe, scale=scale, rounds=rounds, dark=card.dark)
-
-    def run(variables: dict, seen: jax.Array, valid: jax.Array | None) -> jax.Array:
-        shown = {"seen": seen} | ({} if valid is None else {"valid": valid})
-
+    def run(variables: dict, seen: np.ndarray, bits: np.ndarray) -> jax.Array:
         def network(x: dict) -> jax.Array:
-            return once(variables, x["seen"], x.get("valid"))
+            return estimate(variables, x["seen"], x["bits"])
 
+        shown = {"seen": seen, "bits": bits}
         sr = over_symmetries(network)(shown) if card.self_ensemble else network(shown)
-        return projected(sr, seen) if card.projection else sr
+        return finished(sr, seen, bits)
 
     return run
 

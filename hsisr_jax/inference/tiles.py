@@ -6,7 +6,7 @@ result. The outer quarter of an overlap counts only where no other tile reaches:
 its neighbourhood, and a network that looks no further gives the whole-image result as well.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from hsisr_jax.errors import UserError
 
 UNTRUSTED = 1e-7  # the weight of pixels at a tile's edge, beside 1 of another tile
+Corner = tuple[int, int]  # row and column of a tile's first pixel
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Plan:
     def cols(self) -> list[int]:
         return origins(self.width, self.size[1], self.overlap)
 
-    def corners(self) -> list[tuple[int, int]]:
+    def corners(self) -> list[Corner]:
         return [(row, col) for row in self.rows() for col in self.cols()]
 
 
@@ -71,29 +72,53 @@ def in_tiles(
     reference = inputs["lr"] if "lr" in inputs else inputs["msi"]
     plan = Plan(*reference.shape[1:3], tile, overlap)
     corners = plan.corners()
-    total = weight = None
-    mask = np.outer(*(ramp(n * scale, overlap * scale) for n in plan.size))[..., None]
-    for first in range(0, len(corners), batch):
-        part = corners[first : first + batch]
-        padded = part + [part[-1]] * (batch - len(part))  # one shape: one compilation
-        cut = {
-            name: np.concatenate([_cut(x, plan, corner, reference) for corner in padded])
-            for name, x in inputs.items()
-        }
-        for (row, col), out in zip(part, np.asarray(run(cut))):
-            if total is None:
-                shape = (plan.height * scale, plan.width * scale)
-                total = np.zeros((*shape, out.shape[-1]), np.float32)
-                weight = np.zeros((*shape, 1), np.float32)
-            window = np.s_[
-                row * scale : row * scale + out.shape[0], col * scale : col * scale + out.shape[1]
-            ]
-            total[window] += out * mask
-            weight[window] += mask
-    return (total / weight)[None]
+
+    def made() -> Iterator[tuple[Corner, np.ndarray]]:
+        for first in range(0, len(corners), batch):
+            part = corners[first : first + batch]
+            padded = part + [part[-1]] * (batch - len(part))  # one shape: one compilation
+            cut = {
+                name: np.concatenate([_cut(x, plan, corner, reference) for corner in padded])
+                for name, x in inputs.items()
+            }
+            yield from zip(part, np.asarray(run(cut)))
+
+    parts = slice(0, plan.height * scale), slice(0, plan.width * scale)
+    return blended(plan, scale, made(), parts)[None]
 
 
-def _cut(x: np.ndarray, plan: Plan, corner: tuple[int, int], reference: np.ndarray) -> np.ndarray:
+def blended(
+    plan: Plan,
+    scale: int,
+    tiles: Iterable[tuple[Corner, np.ndarray]],
+    parts: tuple[slice, slice],
+) -> np.ndarray:
+    """The result in output rows and columns, from the corners and outputs of all tiles that reach
+    them, in the order of the plan."""
+    ramps = [ramp(n * scale, plan.overlap * scale) for n in plan.size]
+    if len(plan.corners()) == 1:
+        ramps = [np.ones_like(x) for x in ramps]
+    mask = np.outer(*ramps)[..., None]
+    shape = [part.stop - part.start for part in parts]
+    total, weight = None, np.zeros((*shape, 1), np.float32)
+    for corner, out in tiles:
+        if total is None:
+            total = np.zeros((*shape, out.shape[-1]), np.float32)
+        into, of = zip(*map(_common, (at * scale for at in corner), mask.shape, parts))
+        total[into] += out[of] * mask[of]
+        weight[into] += mask[of]
+    assert total is not None
+    total /= weight
+    return total
+
+
+def _common(start: int, size: int, part: slice) -> tuple[slice, slice]:
+    """What a tile of this start and size shares with a part: its place in either."""
+    first, last = max(start, part.start), min(start + size, part.stop)
+    return slice(first - part.start, last - part.start), slice(first - start, last - start)
+
+
+def _cut(x: np.ndarray, plan: Plan, corner: Corner, reference: np.ndarray) -> np.ndarray:
     factor = x.shape[1] // reference.shape[1]
     rows, cols = (slice(at * factor, (at + size) * factor) for at, size in zip(corner, plan.size))
     return np.asarray(x[:, rows, cols])
