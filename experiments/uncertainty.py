@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hsisr_jax import assess, formats, uncertainty
-from hsisr_jax.inference import without_truth
+from hsisr_jax.inference import packaged, without_truth
 from hsisr_jax.inference.options import Options
 from hsisr_jax.models.spec import observer
 
@@ -30,7 +30,7 @@ def held(source: str, scale: int, options: Options, half: str) -> list[str]:
         middle = cols.start + (cols.stop - cols.start) // (2 * scale) * scale
         parts = {"": cols, "left": slice(cols.start, middle), "right": slice(middle, cols.stop)}
         truth = without_truth.cropped(scene, rows, parts[half])
-    network = assess.load(truth, None, scale, options)
+    network = packaged.loader(None, scale, print)(truth, options)
     observe = observer(assess.sensor_of(network.card, options)[0], scale)
     level = uncertainty.Level.of(network, truth, options, observe)
     table, _ = uncertainty.calibrated(network, level.lower, options)

@@ -8,7 +8,6 @@ import io
 import os
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import csv_text, write_json, write_text
 from hsisr_jax.formats import SceneReader
-from hsisr_jax.inference import pairs, sensed, survey, trained, without_truth
+from hsisr_jax.inference import packaged, pairs, sensed, survey, trained, without_truth
 from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.trained import Loaded, Trained
 from hsisr_jax.inference.without_truth import VALUES, Assessment, Scores
 from hsisr_jax.models.spec import observer
 from hsisr_jax.ops import sharpness
-from hsisr_jax.predict import Job, packaged_for
+from hsisr_jax.predict import Job
 from hsisr_jax.report.titles import METHODS
 from hsisr_jax.training.workdir import as_dict
 
@@ -62,24 +61,20 @@ def assess(
     observe, scale = observer(told, card.scale), card.scale
     domain, bands = survey.choose_domain(card, scene, options.resample_bands)
     rows, cols = without_truth.part_of(scene, scale)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        reduced = without_truth.reduced_resolution(
-            without_truth.cropped(scene, rows, cols),
-            lambda lower: sharpened(network, lower, options, place / "reduced.npy"),
-            observe,
-            scale=scale,
-            bands=bands,
-        )
-        with ExitStack() as stack:
-            seen: SceneReader = scene
-            if output is None:
-                small = without_truth.part_of(scene, scale, values=VALUES // scale**2)
-                seen, output = without_truth.cropped(scene, *small), place / "output.npy"
-                _run(network, seen, options, output)
-            opened = output if isinstance(output, SceneReader) else formats.open_scene(output)
-            made = stack.enter_context(opened)
-            agreement = without_truth.consistency(seen, made, observe, scale=scale, bands=bands)
+    reduced = without_truth.reduced_resolution(
+        without_truth.cropped(scene, rows, cols),
+        lambda lower: sharpened(network, lower, options),
+        observe,
+        scale=scale,
+        bands=bands,
+    )
+    seen: SceneReader = scene
+    if output is None:
+        small = without_truth.part_of(scene, scale, values=VALUES // scale**2)
+        seen = without_truth.cropped(scene, *small)
+        output = in_memory(_job(network, seen, options))
+    with output if isinstance(output, SceneReader) else formats.open_scene(output) as made:
+        agreement = without_truth.consistency(seen, made, observe, scale=scale, bands=bands)
     centres = domain["wavelengths"] if bands is not None else scene.meta.wavelengths
     return Assessment(
         scene=scene.path.name,
@@ -106,16 +101,23 @@ def sensor_of(card: Trained, options: Options) -> tuple[dict, bool]:
     return known, False
 
 
-def sharpened(network: Loaded, scene: SceneReader, options: Options, place: Path) -> np.ndarray:
+def sharpened(network: Loaded, scene: SceneReader, options: Options) -> np.ndarray:
     """The scene through the network as prediction has it, in physical units; NaN where it fails."""
-    _run(network, scene, options, place)
-    with formats.open_scene(place) as made:
-        found = without_truth.read(made)
+    found = without_truth.read(in_memory(_job(network, scene, options)))
     return np.where(found.hidden, np.nan, found.values)
 
 
-def _run(network: Loaded, scene: SceneReader, options: Options, place: Path) -> None:
-    Job(network, scene, plain(options), log=io.StringIO(), tells=False).run(place)
+def in_memory(job: Job) -> SceneReader:
+    """The output of a job, without a file of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "output.npy"
+        job.run(place)
+        with formats.open_scene(place) as made:
+            return without_truth.cropped(made)
+
+
+def _job(network: Loaded, scene: SceneReader, options: Options) -> Job:
+    return Job(network, scene, plain(options), log=io.StringIO(), tells=False)
 
 
 def plain(options: Options) -> Options:
@@ -138,7 +140,7 @@ def evaluate_scene(
     """
     with formats.open_scene(input, variable=options.variable or None) as scene:
         options = sensed.numbered(options, scene, print)
-        network = load(scene, workdir, scale, options)
+        network = packaged.loader(workdir, scale, print)(scene, options)
         if workdir:
             place = Path(workdir) / "eval" / pairs.name_of(scene.path) / "scores.json"
         else:
@@ -150,15 +152,6 @@ def evaluate_scene(
     write_text(place.with_suffix(".csv"), to_csv(found))
     print(f"{table(found)}\nscores: {place}, {place.with_suffix('.csv').name}")
     return found
-
-
-def load(
-    scene: SceneReader, workdir: str | os.PathLike | None, scale: int, options: Options
-) -> Loaded:
-    """The network of a workdir, or the one in the package, as prediction uses it."""
-    if workdir:
-        return trained.load(workdir)
-    return packaged_for(scale, scene, options)
 
 
 def table(found: Assessment) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from hsisr_jax import formats, locks
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import places
-from hsisr_jax.inference import finished, sensed
+from hsisr_jax.inference import finished
 from hsisr_jax.inference.options import Options
-from hsisr_jax.predict import After, Job, Load
-from hsisr_jax.training.hooks import told
+from hsisr_jax.inference.packaged import Load
+from hsisr_jax.predict import After, make
 
 WILD = "*?["
 WAIT = 2.0  # seconds between looks at what other processes are making
@@ -120,7 +120,8 @@ def predict(
         busy = {}
         for source, target in waiting.items():
             try:
-                became[source] = _one(load, source, target, options, after)
+                made = make(load, source, target, options, after, once=True)
+                became[source] = f"{'done' if made else 'was finished'}, {target}"
             except locks.Busy:
                 busy[source] = target
             except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -134,19 +135,3 @@ def predict(
     print("\n".join(f"{source}: {became[source]}" for source in sources))
     print(f"{len(sources) - failed} of {len(sources)} scenes are there", flush=True)
     return 2 if failed else 0
-
-
-def _one(load: Load, source: str, target: Path, options: Options, after: After | None) -> str:
-    where = source if places.is_url(source) else Path(source)
-    with formats.open_scene(where, variable=options.variable or None) as scene:
-        formats.check_target(target, scene, options.dtype)
-        with locks.output(*formats.written_files(target)):
-            options = sensed.numbered(options, scene, told)
-            job = Job(load(scene, options), scene, options)
-            if finished.made_from(target, job.work):
-                return f"was finished, {target}"
-            job.run(target)
-            if after:
-                after(job, target)
-            finished.tell(target, job.work)
-    return f"done, {target}"

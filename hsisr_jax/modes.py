@@ -14,11 +14,11 @@ from ml_collections import ConfigDict
 from hsisr_jax import cluster, train
 from hsisr_jax.data import scenes
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneReader, places
-from hsisr_jax.inference import trained
+from hsisr_jax.formats import places
+from hsisr_jax.inference import packaged, trained
 from hsisr_jax.inference.options import Options
 from hsisr_jax.training import patch_writer
-from hsisr_jax.training.hooks import Progress
+from hsisr_jax.training.hooks import Progress, told
 from hsisr_jax.training.stopping import Interrupted
 from hsisr_jax.training.workdir import config_of
 
@@ -114,11 +114,7 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
         if options.report:
             scene_page.write(job, output, deviation=target, reliability=found)
 
-    network = trained.load(options.workdir) if options.workdir else None
-
-    def load(scene: SceneReader, given: Options) -> trained.Loaded:
-        return network or predict.packaged_for(options.scale, scene, given)
-
+    load = packaged.loader(options.workdir, options.scale, told)
     if options.uncertainty and (options.parts or many.several(options.input, options.output)):
         raise UserError(
             "--uncertainty is for one scene by one process: leave it out, or the others"
@@ -126,22 +122,19 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
     if many.several(options.input, options.output):
         if options.parts:
             raise UserError("--parts is for one scene; many are shared out as they are")
-        scale = network.card.scale if network else options.scale
+        scale = trained.load(options.workdir).card.scale if options.workdir else options.scale
         sources = many.inputs(options.input)
         return many.predict(load, sources, options.output, scale, chosen, after=after)
     if options.report:
         scene_page.check(options.output)
     if options.uncertainty:
-        target = options.uncertainty
-        uncertainty.check(options.input, options.output, target, variable=chosen.variable)
+        beside = options.uncertainty
+        uncertainty.check(options.input, options.output, beside, variable=chosen.variable)
+    target = places.where(options.output)
     if options.parts:
-        target = places.where(options.output)
         shared.predict(load, options.input, target, chosen, options.parts, after=after)
-        return 0
-    if options.workdir:
-        predict.predict(options.workdir, options.input, options.output, chosen, after=after)
     else:
-        predict.sharpen(options.input, options.output, options.scale, chosen, after=after)
+        predict.make(load, options.input, target, chosen, after)
     return 0
 
 

@@ -18,7 +18,7 @@ from hsisr_jax import formats, identity, locks, mesh
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader, carried
 from hsisr_jax.formats.places import Place, where
-from hsisr_jax.inference import facts, packaged, remote, sensed, survey, trained
+from hsisr_jax.inference import facts, finished, packaged, remote, sensed, survey
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.calibration import Detail
 from hsisr_jax.inference.ensemble import over_symmetries
@@ -27,6 +27,7 @@ from hsisr_jax.inference.frontend import HALO, Frontend, empty, weigh, window
 from hsisr_jax.inference.grid import Grid
 from hsisr_jax.inference.memory import Sizes, choose, remarks
 from hsisr_jax.inference.options import Options
+from hsisr_jax.inference.packaged import Load
 from hsisr_jax.inference.stream import Stream
 from hsisr_jax.inference.trained import Loaded
 from hsisr_jax.training.hooks import Progress, told
@@ -54,8 +55,8 @@ def predict(
     Returns:
         Where the result is.
     """
-    network = trained.load(workdir)
-    return _predict(lambda scene, given: network, input, where(output), options, after)
+    make(packaged.loader(workdir, 0, told), input, target := where(output), options, after)
+    return target
 
 
 def sharpen(
@@ -67,18 +68,21 @@ def sharpen(
     after: "After | None" = None,
 ) -> Place:
     """Super-resolves a scene file as `predict` does, with the network in the package."""
-    return _predict(partial(packaged_for, scale), input, where(output), options, after)
+    make(packaged.loader(None, scale, told), input, target := where(output), options, after)
+    return target
 
 
-def packaged_for(scale: int, scene: SceneReader, options: Options) -> Loaded:
-    """The network in the package, for a scene's size and sensor."""
-    sensor = sensed.degradation(options.mtf, scene, told)
-    return packaged.load(scale, sensor, pixels=scene.height * scene.width)
-
-
-def _predict(
-    load: "Load", source: Any, target: Place, options: Options, after: "After | None"
-) -> Place:
+def make(
+    load: Load,
+    source: Any,
+    target: Place,
+    options: Options,
+    after: "After | None" = None,
+    *,
+    once: bool = False,
+) -> bool:
+    """Super-resolves a scene file. With `once` it is recorded beside the output what that was made
+    from, and False returned without any work where it is the same."""
     if jax.process_count() > 1:
         raise UserError("--mode=predict uses the devices of one process: start it once")
     with formats.open_scene(source, variable=options.variable or None) as scene:
@@ -86,10 +90,14 @@ def _predict(
         with locks.output(*formats.written_files(target)):
             options = sensed.numbered(options, scene, told)
             job = Job(load(scene, options), scene, options)
+            if once and finished.made_from(target, job.work):
+                return False
             job.run(target)
             if after:
                 after(job, target)
-    return target
+            if once:
+                finished.tell(target, job.work)
+    return True
 
 
 class Job:
@@ -246,9 +254,8 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        scale = self.card.scale
-        bands = self.card.bands or self.scene.bands
-        return self.scene.height * scale, self.scene.width * scale, bands
+        scene, scale = self.scene, self.card.scale
+        return scene.height * scale, scene.width * scale, self.card.bands or scene.bands
 
     def compile(self, sizes: Sizes) -> jax.stages.Compiled:
         """Compiles the network for a batch of tiles of this size."""
@@ -272,8 +279,7 @@ class Job:
 
     def network(self, sizes: Sizes):
         """`(tiles, row weights, column weights)` to weighted output tiles."""
-
-        finished = jax.jit(self.frontend.finished)
+        finish = jax.jit(self.frontend.finished)
 
         def run(inputs: dict) -> jax.Array:
             tiles, bits = jax.device_put((inputs["scene"], inputs["bits"]), mesh.batch(self.mesh))
@@ -283,7 +289,7 @@ class Job:
             inputs = {"scene": scene, "bits": bits}
             if not self.options.self_ensemble:
                 return run(inputs)
-            return finished(over_symmetries(run)(inputs), *jax.device_put((scene, bits)))
+            return finish(over_symmetries(run)(inputs), *jax.device_put((scene, bits)))
 
         return lambda tiles, down, across: weigh(made(*tiles), down, across)
 
@@ -322,27 +328,23 @@ class Job:
         self, target: Place, sizes: Sizes, *, join: bool = False
     ) -> tuple[outputs.Output, set]:
         """The output, and what an interrupted run has made of it; `join`: others write it too."""
-        meta, dtype = self.output_meta(), np.dtype(self.options.dtype)
-        journal = self.journal(target, sizes)
-        data = journal.output
+        meta, before, journal = self.output_meta(), self.scene.meta, self.journal(target, sizes)
         form = {name: getattr(self.options, name) for name in ("compress", "zarr_format")}
-        form["join"] = join
-        begin = partial(outputs.begin, target, journal, **form)
-        writer, done = begin(shape=self.shape, dtype=dtype, meta=meta)
-        before, after = self.scene.meta, survey.writer_units(self.normaliser, self.scene.meta, meta)
+        form |= {"shape": self.shape, "dtype": np.dtype(self.options.dtype), "meta": meta}
+        writer, done = outputs.begin(target, journal, **form, join=join)
         quicklook = None
         if self.options.quicklook:
             bands, low, high = survey.colours(self.sample, self.bands, meta, self.card)
             low, high = (
                 (x * before.scale + before.offset - meta.offset) / meta.scale for x in (low, high)
             )
-            size = self.shape[:2]
-            quicklook = remote.quicklook(data, size, bands, low, high, keep=writer.resumed)
+            picture = journal.output, self.shape[:2], bands, low, high
+            quicklook = remote.quicklook(*picture, keep=writer.resumed)
         limits = None
         if self.options.limits == "input" and not self.card.msi_bands:
             limits = survey.limits(self.extremes(), self.bands, before, meta)
-        return outputs.Output(writer, journal, after, meta.nodata, quicklook, limits), done
+        units = survey.writer_units(self.normaliser, before, meta)
+        return outputs.Output(writer, journal, units, meta.nodata, quicklook, limits), done
 
 
 After = Callable[[Job, Place], object]
-Load = Callable[[SceneReader, Options], Loaded]  # the network for a scene

@@ -20,7 +20,8 @@ from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.grid import Grid
 from hsisr_jax.inference.memory import Sizes
 from hsisr_jax.inference.options import Options
-from hsisr_jax.predict import After, Job, Load
+from hsisr_jax.inference.packaged import Load
+from hsisr_jax.predict import After, Job
 from hsisr_jax.training.hooks import told
 
 WAIT = 1.0  # seconds between looks at what others are making

@@ -5,7 +5,6 @@ It is calibrated on the scene itself at reduced resolution, see `inference.calib
 
 import io
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +17,7 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader
 from hsisr_jax.formats.places import where
-from hsisr_jax.inference import calibration, sensed, survey, without_truth
+from hsisr_jax.inference import calibration, packaged, sensed, survey, without_truth
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.calibration import Table
 from hsisr_jax.inference.memory import Sizes
@@ -55,7 +54,7 @@ def write(
     with formats.open_scene(input, variable=options.variable or None) as scene:
         formats.check_target(target, scene)
         options = sensed.numbered(options, scene, print)
-        network = assess.load(scene, workdir, scale, options)
+        network = packaged.loader(workdir, scale, print)(scene, options)
         with locks.output(*formats.written_files(target)):
             table, found = calibrated(network, scene, options)
             job = Spread(network, scene, options, table)
@@ -131,12 +130,9 @@ class Level:
     def of(cls, network: Loaded, scene: SceneReader, options: Options, observe: Observe) -> "Level":
         """By the reduced-resolution protocol."""
         lower = without_truth.degraded(scene, observe, network.card.scale)
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "reduced.npy"
-            estimate = assess.sharpened(network, lower, options, place)
-            Spread(network, lower, assess.plain(options), None, log=io.StringIO()).run(place)
-            with formats.open_scene(place) as made:
-                added = without_truth.read(made)
+        estimate = assess.sharpened(network, lower, options)
+        spread = Spread(network, lower, assess.plain(options), None, log=io.StringIO())
+        added = without_truth.read(assess.in_memory(spread))
         height, width = estimate.shape[:2]
         _, bands = survey.choose_domain(network.card, scene, options.resample_bands)
         truth = without_truth.read(scene, slice(0, height), slice(0, width)).through(bands)

@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,15 +35,10 @@ class Journal:
     resumes = False  # an output without finished units too, instead of beginning it anew
 
     def __init__(self, output: Place, work: Mapping[str, Any]):
-        self.output = output
+        self.output, self.path = output, output.with_name(f"{output.name}.journal.partial")
         self.head = json.dumps(work, sort_keys=True)
         self.changes: list[str] = []  # why what is there was not continued
         self.same = False  # whether what is there was begun by the same work
-
-    @property
-    def path(self) -> Path:
-        """Its file."""
-        return Path(str(self.output.with_name(f"{self.output.name}.journal.partial")))
 
     def claim(self) -> None:
         """Takes the output for this process, where no lock does."""
@@ -95,17 +89,13 @@ class Quicklook:
         *,
         keep: bool,
     ):
-        self.output = output
+        self.output, self.path = output, output.with_name(f"{output.stem}_quicklook.png")
+        self.raw = output.with_name(f"{output.name}.quicklook.partial")  # what it is made in
         self.bands, self.low, self.high = list(bands), low, high
         self.every = max(-(-max(shape) // QUICKLOOK), 1)
         height, width = (-(-n // self.every) for n in shape)
         self.pixels = np.zeros((height, width, 4), np.uint8)  # not made yet: transparent
         self.start(keep=keep)
-
-    @property
-    def raw(self) -> Path:
-        """The file that it is made in."""
-        return Path(str(self.output.with_name(f"{self.output.name}.quicklook.partial")))
 
     def start(self, *, keep: bool) -> None:
         """Goes on with what an interrupted run has made (`keep`), or begins."""
@@ -144,11 +134,6 @@ class Quicklook:
             file.seek(self.pixels[:top].size)
             file.write(self.pixels[top:bottom].tobytes())
 
-    @property
-    def path(self) -> Place:
-        """The picture's own file."""
-        return self.output.with_name(f"{self.output.stem}_quicklook.png")
-
     def png(self) -> bytes:
         """The picture."""
         from PIL import Image
@@ -159,7 +144,7 @@ class Quicklook:
 
     def finish(self) -> None:
         """Writes the picture; what it is made from stays until the scene has its name too."""
-        with written(Path(str(self.path))) as file:
+        with written(self.path) as file:
             file.write(self.png())
 
     def remove(self) -> None:

@@ -1,6 +1,7 @@
 """The network in the package, `anyband`, which is used if no workdir is given."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,9 @@ import numpy as np
 from hsisr_jax import mesh, weights
 from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats import SceneReader
+from hsisr_jax.inference import sensed, trained
+from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.trained import Loaded, Trained
 from hsisr_jax.layers import sensor
 from hsisr_jax.models.anyband import SCALES, SCENE
@@ -19,6 +23,8 @@ NAME = "anyband"
 TILE, OVERLAP = 96, 16  # low-resolution pixels; the influence of pixels farther away is small
 MANY = 256 * 256
 MTFS = (0.05, 0.7)  # the range of MTFs that the network is given
+
+Load = Callable[[SceneReader, Options], Loaded]  # the network for a scene
 
 
 def load(
@@ -36,6 +42,20 @@ def load(
     card = Trained(spec, [identity], degradation=seen, tile=TILE, overlap=OVERLAP, dataset="aerial")
     place = mesh.replicated(mesh.make())
     return Loaded(card, lambda: (jax.device_put(weights.anyband(int(scale)), place), 0))
+
+
+def loader(workdir: str | os.PathLike | None, scale: int, say: Callable[[str], None]) -> Load:
+    """For each scene the network of a workdir, else the packaged one for its size and sensor."""
+    if workdir:
+        network = trained.load(workdir)
+        return lambda scene, options: network
+
+    def fitting(scene: SceneReader, options: Options) -> Loaded:
+        mtf = options.mtf and sensed.asked(options.mtf, scene, say)
+        sensor = {"name": "mtf", "mtf": mtf} if mtf else "bicubic"
+        return load(scale, sensor, pixels=scene.height * scene.width)
+
+    return fitting
 
 
 def told(degradation: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class UrlQuicklook(Quicklook):
         self.objects.put(PIECES + name, part.tobytes())
 
     def finish(self) -> None:
-        objects.put(Url(str(self.path)), self.png())
+        objects.put(self.path, self.png())
 
     def remove(self) -> None:
         """Nothing is left to remove: a store is finished by removing all of it."""

@@ -66,11 +66,6 @@ def numbered(options: Options, scene: SceneReader, say: Callable[[str], None]) -
     return replace(options, mtf=str(asked(options.mtf, scene, say))) if options.mtf else options
 
 
-def degradation(text: str, scene: SceneReader, say: Callable[[str], None]) -> Any:
-    """The degradation that `--mtf` stands for; bicubic where it is not given."""
-    return {"name": "mtf", "mtf": asked(text, scene, say)} if text else "bicubic"
-
-
 def tell(
     card: Trained,
     text: str,

@@ -196,8 +196,10 @@ def part_of(scene: SceneReader, scale: int, *, values: int = VALUES) -> tuple[sl
     return slice(row, row + height), slice(col, col + width)
 
 
-def cropped(scene: SceneReader, rows: slice, cols: slice) -> ArrayReader:
-    """A window as a scene of its own, in memory."""
+def cropped(
+    scene: SceneReader, rows: slice | None = None, cols: slice | None = None
+) -> ArrayReader:
+    """A window, or all of it, as a scene of its own in memory."""
     return ArrayReader(scene.path, scene.read(rows, cols), scene.meta, kind=scene.kind)
 
 
