@@ -3,7 +3,10 @@
 import asyncio
 import errno
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -14,6 +17,20 @@ class UserError(Exception):
 
 class MissingFile(UserError):
     """A published file is not on this machine and cannot be fetched."""
+
+
+def command(main: Callable[..., int]) -> Callable[..., int]:
+    """Decorates a command: a mistake of the user's ends it with a line and the exit code 2."""
+
+    @wraps(main)
+    def told(*arguments: Any) -> int:
+        try:
+            return main(*arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return told
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

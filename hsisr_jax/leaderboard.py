@@ -20,7 +20,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax import arguments, identity, train
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, command
 from hsisr_jax.files import read_json, write_text
 from hsisr_jax.inference import cost, trained
 from hsisr_jax.report import board, board_page
@@ -180,14 +180,12 @@ def write(rows: Sequence[Row], known: Sequence[Mapping], folder: Path) -> None:
     write_text(folder / "leaderboard.json", json.dumps(values, indent=1) + "\n")
 
 
+@command
 def main(argv: Sequence[str]) -> int:
-    """Parses, runs, prints the table; 2 on a user's mistake or where a run failed."""
+    """Parses, runs, prints the table; 2 where a run failed."""
+    given = _parse(argv)
     try:
-        given = _parse(argv)
         rows = run(given.config, given.workdir)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except Interrupted as stop:
         return stop.code
     print((Path(given.workdir) / "leaderboard.md").read_text())

@@ -42,7 +42,7 @@ def page_of(output: str | Place) -> Place:
 
 def check(output: str | Place) -> None:
     """Refuses, before any work, a page that would overwrite something else."""
-    page.check_place(page_of(output))
+    page.check(page_of(output))
 
 
 def write(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, command
 from hsisr_jax.formats import SceneMeta, SceneReader, crs, open_scene
 from hsisr_jax.formats.places import where
 from hsisr_jax.ops.noise import snr
@@ -45,7 +45,7 @@ def write(
     ]
     html = page.build(path.name, path.name, sections, {}, [shown], megabytes=megabytes)
     beside = path.with_suffix(".html") if isinstance(path, Path) else Path(f"{path.stem}.html")
-    return page.save(html, beside if output is None else output)
+    return page.save(html, beside if output is None else Path(output))
 
 
 def _read(reader: SceneReader) -> tuple[Scene, dict[str, Any]]:
@@ -150,8 +150,9 @@ def _facts(
     return facts | {key: value for key, value in named.items() if value not in (None, "")}
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: parses, writes the page, answers mistakes in a line."""
+    """The command: parses, and writes the page."""
     parser = argparse.ArgumentParser(
         prog="python -m hsisr_jax.view", description="Show a hyperspectral scene on an HTML page."
     )
@@ -162,17 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--megabytes", type=float, default=20.0, help="the page's size at most (default: 20)"
     )
     arguments = parser.parse_args(argv)
-    try:
-        path = write(
-            arguments.scene,
-            arguments.output,
-            variable=arguments.variable,
-            megabytes=arguments.megabytes,
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(path)
+    given = {"variable": arguments.variable, "megabytes": arguments.megabytes}
+    print(write(arguments.scene, arguments.output, **given))
     return 0
 
 

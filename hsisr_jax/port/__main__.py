@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax import arguments, port
 from hsisr_jax.checkpoints import Checkpoints
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, command
 from hsisr_jax.inference import trained
 from hsisr_jax.models.spec import NetworkSpec, describe
 from hsisr_jax.port.files import read_weights
@@ -53,16 +53,12 @@ def _width(weights: Mapping[str, np.ndarray], ending: str, axis: int) -> int:
     raise UserError(f"the weights lack {ending!r}: are they of the network in the config?")
 
 
+@command
 def main(argv: Sequence[str]) -> int:
-    """Parses, converts, writes the workdir; 2 on a user's mistake, told in a line or two."""
-    try:
-        given = _parse(argv)
-        weights = read_weights(given.input)
-        spec, variables = import_weights(given.config, weights)
-        save(given.workdir, given.config, variables, spec)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Parses, converts, and writes the workdir."""
+    given = _parse(argv)
+    spec, variables = import_weights(given.config, read_weights(given.input))
+    save(given.workdir, given.config, variables, spec)
     print(f"{given.workdir}: {spec.name} with {spec.bands} bands, imported")
     return 0
 

@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import command
 from hsisr_jax.report.page import write
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: parses, writes the page, answers mistakes in a line."""
+    """The command: parses, and writes the page."""
     parser = argparse.ArgumentParser(
         prog="python -m hsisr_jax.report",
         description="Compare runs on one HTML page that opens from disk, without a network.",
@@ -20,12 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--megabytes", type=float, default=20.0, help="the page's size at most (default: 20)"
     )
     arguments = parser.parse_args(argv)
-    try:
-        path = write(arguments.workdirs, arguments.output, megabytes=arguments.megabytes)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(path)
+    print(write(arguments.workdirs, arguments.output, megabytes=arguments.megabytes))
     return 0
 
 

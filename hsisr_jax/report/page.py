@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import on_disk, written
@@ -30,6 +30,7 @@ IMAGES = 8  # scenes with pictures, at most; the tables hold all
 DESCRIPTION = 40_000  # bytes of JSON a scene: basis, stretches, charts
 DOCTYPE = b"<!doctype html"
 LEAST = 150_000  # bytes for cubes and maps, even where tables and curves fill the page
+AnyPlace = TypeVar("AnyPlace", bound=Place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ def write(
     }
     name = f"{title} · report"
     html = build(name, title, sections, data, scenes, megabytes=megabytes, facts=facts)
-    return save(html, output)
+    return save(html, Path(output))
 
 
 def build(
@@ -116,59 +117,39 @@ def build(
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
 
 
-def check(output: str | os.PathLike) -> Path:
-    """Refuses to overwrite a file that is not a page; returns the path."""
-    path = Path(output)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file for the page, such as {path}/report.html")
-    if path.exists() and not _is_page(path):
-        raise UserError(f"{path} exists and is no HTML page; name another file or remove it")
-    return path
+def check(place: Place) -> None:
+    """Refuses to overwrite what is not a page, at a URL too."""
+    another = "file"
+    if isinstance(place, Url):
+        from hsisr_jax.formats import objects
+
+        content, another = objects.get(place), "output"
+    elif place.is_dir():
+        text = f"{place} is a folder; name a file for the page, such as {place}/report.html"
+        raise UserError(text)
+    elif place.is_file():
+        with place.open("rb") as file:
+            content = file.read(len(DOCTYPE))
+    else:
+        content = b"" if place.exists() else None  # a device or a pipe
+    if content is not None and content[: len(DOCTYPE)].lower() != DOCTYPE:
+        raise UserError(f"{place} exists and is no HTML page; name another {another} or remove it")
 
 
-def save(html: str, output: str | os.PathLike) -> Path:
-    """Writes the file whole or not at all; only an earlier page is replaced."""
-    path = Path(output)
-    with on_disk(path):
-        check(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with written(path) as file:
-        file.write(html.encode())
-    return path
+def save(html: str, place: AnyPlace) -> AnyPlace:
+    """Writes the page whole or not at all, to a URL too; only an earlier page is replaced."""
+    if isinstance(place, Url):
+        from hsisr_jax.formats import objects
 
-
-def check_place(place: Place) -> None:
-    """As `check`, for a file or a URL."""
-    if not isinstance(place, Url):
         check(place)
-        return
-    from hsisr_jax.formats import objects
-
-    content = objects.get(place)
-    if content is not None and not _begins_a_page(content):
-        raise UserError(f"{place} exists and is no HTML page; name another output or remove it")
-
-
-def put(html: str, place: Place) -> Place:
-    """As `save`, to a file or a URL."""
-    if not isinstance(place, Url):
-        return save(html, place)
-    from hsisr_jax.formats import objects
-
-    check_place(place)
-    objects.put(place, html.encode())
+        objects.put(place, html.encode())
+        return place
+    with on_disk(place):
+        check(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with written(place) as file:
+        file.write(html.encode())
     return place
-
-
-def _is_page(path: Path) -> bool:
-    if not path.is_file():  # a device or a pipe
-        return False
-    with path.open("rb") as file:
-        return _begins_a_page(file.read(len(DOCTYPE)))
-
-
-def _begins_a_page(content: bytes) -> bool:
-    return content[: len(DOCTYPE)].lower() == DOCTYPE
 
 
 def explorer() -> str:

@@ -74,7 +74,7 @@ def write(
     data = {"bands": [*_charts(scores, network), *_reliability(scores)]}
     title = f"{done.get('output', where(output).stem)}"
     html = page.build(title, title, sections, data, [scene], megabytes=megabytes, facts=facts)
-    return page.put(html, where(output))
+    return page.save(html, where(output))
 
 
 def _scene(shown: Shown, network: str) -> Scene:

@@ -13,23 +13,20 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from hsisr_jax import weights
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, command
 from hsisr_jax.files import disk_error, written
 from hsisr_jax.inference import trained
 
 
+@command
 def main(argv: list[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m hsisr_jax.weights", description=__doc__)
     parser.add_argument("runs", nargs="+", help="workdirs, one a scale, that share their trunk")
     parser.add_argument("--output", required=True, help="the file to write, .npz")
     given = parser.parse_args(argv)
-    try:
-        arrays = gathered([Path(run) for run in given.runs])
-        written = write(Path(given.output), arrays)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arrays = gathered([Path(run) for run in given.runs])
+    written = write(Path(given.output), arrays)
     layers = {path.split("/")[0] for path in arrays}
     scales = sorted(x.removeprefix(weights.TAIL) for x in layers if x.startswith(weights.TAIL))
     count = sum(x.size for x in arrays.values())
