@@ -78,7 +78,8 @@ class Checkpoints:
             self._damaged = {int(path.name) for path, _ in self._faults()}
         else:
             if jax.process_index() == 0:
-                self._remove_unfinished()
+                for path in self.folder.glob(f"*{UNFINISHED}*"):  # Orbax does so later, in a thread
+                    shutil.rmtree(path, ignore_errors=True)
                 self._set_damaged_aside()
             cluster.wait_for_all("damaged checkpoints are set aside")
         beside = [p for p in self.folder.glob("*.scores") if p.stem.isdigit()]
@@ -212,11 +213,6 @@ class Checkpoints:
 
     def _sums(self, step: int | str) -> Path:
         return self.folder / f"{step}.sha256"
-
-    def _remove_unfinished(self) -> None:
-        """Removes what a killed process was writing. (Orbax does so later, in a thread.)"""
-        for path in self.folder.glob(f"*{UNFINISHED}*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def _set_damaged_aside(self) -> None:
         for path, fault in self._faults():

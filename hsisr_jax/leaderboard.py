@@ -91,9 +91,10 @@ def table(
             row.seconds = [one["seconds"] for one in found]
             row.operations = _operations(folder / name)
             row.reports = _reports(folder, name)
-            for baseline, scores in _baselines(found[0]).items():
+            scored = {**found[0], **found[0].get("baselines", {})}
+            for baseline in (name for name in METHODS if scored.get(name)):
                 made = Row(*key[:2], METHODS[baseline], key[2])
-                made.scores = {metric: [value] for metric, value in scores.items()}
+                made.scores = {metric: [value] for metric, value in scored[baseline].items()}
                 _add_published(made, known, config, baseline)
                 _add_baseline(beside, Baseline(baseline, made, [entry["network"]]))
         _add_published(row, known, config, config["model"]["name"])
@@ -116,11 +117,6 @@ class Baseline(NamedTuple):
     networks: list[str]
 
 
-def _baselines(result: Mapping) -> dict[str, Mapping]:
-    scored = {**result, **result.get("baselines", {})}
-    return {name: scored[name] for name in METHODS if scored.get(name)}
-
-
 def _add_baseline(rows: list[Baseline], new: Baseline) -> None:
     for known in rows:
         pairs = ((v[0], known.row.scores[k][0]) for k, v in new.row.scores.items())
@@ -141,10 +137,9 @@ def _named(rows: list[Baseline]) -> list[Row]:
 def _operations(folder: Path) -> float | None:
     """Operations per output pixel, counted once and stored beside the runs."""
     place = folder / "cost.json"
-    try:
-        return json.loads(place.read_text())["operations_per_output_pixel"]
-    except (OSError, ValueError, KeyError):
-        pass
+    known = read_json(place)
+    if isinstance(known, dict) and "operations_per_output_pixel" in known:
+        return known["operations_per_output_pixel"]
     try:
         card = trained.load(next(folder.glob(f"seed_*/{trained.FILE}")).parent).card
         value = cost.per_output_pixel(card.spec)

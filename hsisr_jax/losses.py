@@ -200,14 +200,6 @@ def _angle(x: jax.Array, y: jax.Array) -> jax.Array:
     return spectral.spectral_angle(x, y, norm_epsilon=NORM_OFFSET)
 
 
-def _charbonnier(x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.square(x - y) + 1e-6)
-
-
-def _spectral_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.abs(spectral.spectral_gradient(x - y))
-
-
 def _spatial_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     difference = x - y
     rows = jnp.abs(difference[:, 1:] - difference[:, :-1])
@@ -238,15 +230,11 @@ def _consistency(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Ar
     return _mean(jnp.abs(imresize(sr - hr, height / hr.shape[1])), mask)
 
 
-def _domain_cross_entropy(out: Mapping, batch: Mapping, mask: jax.Array | None) -> jax.Array:
-    """Mean over samples and pixels; the logits are `b h w k`, the domain an integer a sample."""
-    return _of_domain(_cross_entropy, out, batch, "domain_cross_entropy")
-
-
 def _of_domain(
     function: Callable, out: Mapping, batch: Mapping, name: str, smoothing: float = 0.0
 ) -> jax.Array:
-    """Sum of `function(logits, truth)` over domains, mean over samples and pixels."""
+    """Sum of `function(logits, truth)` over domains, mean over samples and pixels; the logits are
+    `b h w k`, the domain an integer a sample."""
     logits, domain = _logits(out, batch, name)
     domains = logits.shape[-1]
     truth = jax.nn.one_hot(domain, domains, dtype=logits.dtype)[:, None, None]  # b 1 1 k
@@ -274,9 +262,11 @@ TERMS: dict[str, Term] = {
     "relative_l1": _relative("l1", 1),
     "relative_mse": _relative("mse", 2),
     "mse": _compare(lambda x, y: jnp.square(x - y), "mse"),
-    "charbonnier": _compare(_charbonnier, "charbonnier"),
+    "charbonnier": _compare(lambda x, y: jnp.sqrt(jnp.square(x - y) + 1e-6), "charbonnier"),
     "spectral_angle": _compare(_angle, "spectral_angle"),
-    "spectral_gradient": _compare(_spectral_gradient, "spectral_gradient"),
+    "spectral_gradient": _compare(
+        lambda x, y: jnp.abs(spectral.spectral_gradient(x - y)), "spectral_gradient"
+    ),
     "spatial_gradient": _compare(_spatial_gradient, "spatial_gradient"),
     "consistency": _consistency,
     "spatial_tv": _smoothness(spectral.spatial_variation, "spatial_tv"),
@@ -284,7 +274,9 @@ TERMS: dict[str, Term] = {
     "spectral_tv": _smoothness(lambda x: 2 * spectral.spectral_variation(x), "spectral_tv"),
     "reconstruction_l1": _compare(_l1, "reconstruction_l1", "reconstruction", "lr"),
     "reconstruction_angle": _compare(_angle, "reconstruction_angle", "reconstruction", "lr"),
-    "domain_cross_entropy": _domain_cross_entropy,
+    "domain_cross_entropy": lambda out, batch, mask: _of_domain(
+        _cross_entropy, out, batch, "domain_cross_entropy"
+    ),
     "domain_accuracy": _domain_accuracy,
 }
 

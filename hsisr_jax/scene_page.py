@@ -4,7 +4,6 @@ Whatever the scene's size, only a part of it is read, shown and scored.
 """
 
 import dataclasses
-import importlib.metadata
 import math
 import shlex
 import sys
@@ -23,6 +22,7 @@ from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference import pairs, without_truth
 from hsisr_jax.predict import Job
 from hsisr_jax.report import page, pictures, prediction
+from hsisr_jax.training.workdir import version
 from hsisr_jax.view import good_bands, page_map
 
 SIDE = 384  # output pixels of the part that is shown, at most
@@ -273,15 +273,10 @@ def _hidden(job: Job, before: SceneMeta, after: SceneMeta) -> str:
 
 
 def _versions(job: Job) -> dict[str, Any]:
-    found = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     device = jax.devices()[0]
     return {
-        **found,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        **{name: version(name) for name in PACKAGES if version(name)},
         "device": f"{jax.device_count()} × {device.device_kind}",
         "weights": f"SHA-256 {str(job.work['weights'])[:16]}…",
     }

@@ -71,7 +71,12 @@ def open_scene(path: str | Place, *, variable: str | None = None) -> SceneReader
             place = folder.image_of(place)
             kind = _kind(place)
     with readable(place, NAMES[kind]):
-        reader = _pixels(Path(str(place)), variable) if kind == "matlab" else None
+        reader = None
+        if kind == "matlab":  # one of unmixing has a column for each pixel
+            from hsisr_jax.formats.pixels import open_pixels
+
+            names = (variable,) if variable else ("Y", "V")
+            reader = open_pixels(Path(str(place)), variables=names)
         reader = reader or _module(kind).open_scene(place, variable=variable)
         try:
             reader.meta.check_units(place)
@@ -79,13 +84,6 @@ def open_scene(path: str | Place, *, variable: str | None = None) -> SceneReader
             reader.close()
             raise
         return reader
-
-
-def _pixels(path: Path, variable: str | None) -> SceneReader | None:
-    """A MATLAB matrix of one column a pixel, where the file is one of unmixing."""
-    from hsisr_jax.formats.pixels import open_pixels
-
-    return open_pixels(path, variables=(variable,) if variable else ("Y", "V"))
 
 
 def read_scene(path: str | Place, **options: Any) -> tuple[np.ndarray, SceneMeta]:

@@ -35,6 +35,7 @@ COLS = ("x", "lon", "longitude", "easting", "col", "cols", "column", "sample", "
 SMALL = 1 << 20  # values of a list of bands or a coordinate
 EVEN = 0.01  # of a step: how far coordinates may lie from even ones
 MAPPING = "spatial_ref"
+# What CF has no place for, and nothing that a cut or a change elsewhere makes untrue.
 OWN = ("band_names", "bad_bands", "description", "sensor", "units", "extra")
 
 
@@ -224,7 +225,9 @@ def described(
     """Documents of a store's arrays, the values of the small ones, and the group's attributes."""
     height, width, bands = shape
     small: dict[str, tuple[tuple[str, ...], Any, dict]] = {}
-    attrs: dict[str, Any] = {"band_axis": 0, META: _own(meta)}
+    whole = json.loads(meta.to_json())
+    attrs: dict[str, Any] = {"band_axis": 0}
+    attrs[META] = {name: whole[name] for name in OWN if whole[name]}
     group: dict[str, Any] = {"Conventions": "CF-1.8"}
     if meta.wavelengths is not None:
         names = {"units": "nm", "standard_name": "radiation_wavelength"}
@@ -272,9 +275,3 @@ def described(
             version, along, values.shape, values.dtype, attrs=facts
         )
     return documents, {name: np.asarray(v) for name, (_, v, _) in small.items()}, group
-
-
-def _own(meta: SceneMeta) -> dict[str, Any]:
-    """What CF has no place for, and nothing that a cut or a change elsewhere makes untrue."""
-    whole = json.loads(meta.to_json())
-    return {name: whole[name] for name in OWN if whole[name]}

@@ -86,7 +86,9 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
     """
     description = path.with_name(f"{path.name}.json")
     taken = [file for file in (path, description) if file.exists() and not file.is_dir()]
-    if taken and not _is_description(description):
+    earlier = read_json(description)
+    ours = isinstance(earlier, dict) and {"network", "free", "platforms"} <= set(earlier)
+    if taken and not ours:
         raise UserError(
             f"{taken[0]} exists and is not of an earlier export; give another --output or remove it"
         )
@@ -106,11 +108,6 @@ def write(path: Path, card: Trained, variables: dict) -> dict:
         file.write(exported.serialize())
     write_json(description, facts)
     return facts
-
-
-def _is_description(path: Path) -> bool:
-    facts = read_json(path)
-    return isinstance(facts, dict) and {"network", "free", "platforms"} <= set(facts)
 
 
 def of_run(workdir: str | os.PathLike, output: str | os.PathLike) -> Path:

@@ -129,7 +129,8 @@ class Stream:
         cut = [self._cut(unit, column, source) for column in padded]
         tiles = jax.tree.map(lambda *parts: np.stack(parts), *cut)
         down = np.broadcast_to(rows.weights[unit.band], (self.batch, rows.out))
-        return self.run(*jax.device_put((tiles, down, cols.weights[padded]), self._placed))
+        inputs = tiles, down, cols.weights[padded]
+        return self.run(*jax.device_put(inputs, meshes.batch(self.mesh)))
 
     def _cut(self, unit: Unit, column: int, source: Source) -> Source:
         """The input of one tile and its halo."""
@@ -142,10 +143,6 @@ class Stream:
         """Whether tiles are added and bands written before the next are made: where the processor
         does it all, doing them at the same time takes memory and gains nothing."""
         return self.mesh.devices.flat[0].platform == "cpu"
-
-    @property
-    def _placed(self) -> jax.sharding.NamedSharding:
-        return meshes.batch(self.mesh)
 
     def _fetch(self, columns: list[int], out: jax.Array) -> Iterator[tuple[int, np.ndarray]]:
         yield from self._told(zip(columns, np.asarray(out)))

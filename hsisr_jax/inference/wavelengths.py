@@ -94,26 +94,21 @@ def spacing(centres: np.ndarray) -> np.ndarray:
 def resampling(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Columns that sum to 1: Gaussian responses as wide as the target's band distance where the
     source's bands lie closer than that, else linear interpolation."""
-    between, near = spacing(target), spacing(source)
-    reach = 0.5 * np.maximum(between, np.interp(target, *_sorted(source, near)))
+    order = np.argsort(source, kind="stable")
+    between = spacing(target)
+    near = np.interp(target, source[order], spacing(source)[order])
+    reach = 0.5 * np.maximum(between, near)
     outside = (target < source.min() - reach) | (target > source.max() + reach)
     if outside.any():
         raise UserError(
             f"the model needs {target[outside][0]:.0f} nm and the scene covers "
             f"{source.min():.0f}-{source.max():.0f} nm: its bands cannot be resampled"
         )
-    order = np.argsort(source, kind="stable")
     linear = np.stack([np.interp(target, source[order], row[order]) for row in np.eye(len(source))])
     if len(source) < 2:
         return linear.astype(np.float32)
-    fine = np.interp(target, *_sorted(source, near)) < FINER * between
     gaussian = np.asarray(degrade.gaussian_response(target, between, source))
-    return np.where(fine, gaussian, linear).astype(np.float32)
-
-
-def _sorted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(x, kind="stable")
-    return x[order], y[order]
+    return np.where(near < FINER * between, gaussian, linear).astype(np.float32)
 
 
 def shown(wavelengths: Sequence[float] | None, bands: int) -> str:

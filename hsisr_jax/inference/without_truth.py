@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from hsisr_jax import metrics, resize
 from hsisr_jax.errors import UserError
@@ -295,14 +296,7 @@ def consistency(
         lr = read(scene, slice(top, bottom)).through(bands)
         again = np.asarray(_observed(fine.whole, observe))
         blocks = fine.hidden.reshape(bottom - top, scale, scene.width, scale, -1).any((1, 3))
-        gone = _spread(((lr.hidden | blocks) & tally.used).any(-1))
+        gone = binary_dilation(((lr.hidden | blocks) & tally.used).any(-1), np.ones((3, 3)))
         inner = slice(first - top, last - top)
         tally.add(lr.values[inner], again[inner], ~gone[inner])
     return tally.scores()
-
-
-def _spread(mask: np.ndarray) -> np.ndarray:
-    """True also beside what is True."""
-    padded = np.pad(mask, 1)
-    rows = padded[:-2] | padded[1:-1] | padded[2:]
-    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

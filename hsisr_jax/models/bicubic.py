@@ -1,6 +1,5 @@
 """Bicubic upsampling, the baseline without parameters, in MATLAB's or PyTorch's convention."""
 
-import jax
 from flax import linen as nn
 
 from hsisr_jax import resize
@@ -15,13 +14,12 @@ class Bicubic(nn.Module):
     kernel: str = "matlab"
 
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
-        return {"sr": self._upsample(batch["lr"])}
-
-    def _upsample(self, lr: jax.Array) -> jax.Array:
+        lr = batch["lr"]
         if self.kernel == "matlab":
-            return resize.imresize(lr, self.scale)
+            return {"sr": resize.imresize(lr, self.scale)}
         if self.kernel == "torch":
-            return resize.interpolate(lr, (self.scale * lr.shape[1], self.scale * lr.shape[2]))
+            size = self.scale * lr.shape[1], self.scale * lr.shape[2]
+            return {"sr": resize.interpolate(lr, size)}
         raise UserError(f"unknown kernel {self.kernel!r}: use 'matlab' or 'torch'")
 
 

@@ -18,7 +18,7 @@ START = 1  # a session's first event: later events of older files are void
 
 
 class EventFile:
-    """Appends scalars; nothing is buffered beyond `flush`."""
+    """Appends scalars. Without a thread: it would die on a full disk, and the run wait for ever."""
 
     def __init__(self, folder: Path, start_step: int):
         name = f"events.out.tfevents.{int(time.time()):010}.{socket.gethostname()}.{os.getpid()}"
@@ -26,11 +26,11 @@ class EventFile:
         self._event(0, field(3, BYTES, b"brain.Event:2"))
         self._event(start_step, field(7, BYTES, field(1, VARINT, START)))
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        pairs = (field(1, BYTES, k.encode()) + field(2, FLOAT, x) for k, x in values.items())
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Writes the numbers of a step, under names such as `train/loss`."""
+        named = ((f"{kind}/{name}".encode(), x) for name, x in values.items())
+        pairs = (field(1, BYTES, name) + field(2, FLOAT, x) for name, x in named)
         self._event(step, field(5, BYTES, b"".join(field(1, BYTES, pair) for pair in pairs)))
-
-    def flush(self) -> None:
         self._file.flush()
 
     def close(self) -> None:

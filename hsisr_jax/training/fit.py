@@ -194,7 +194,8 @@ def _loop(
                 with signals.at_once():
                     progress.say(f"compiled in {trainer.compile(state, source):.1f} s")
                 progress.restart_clock(first)
-            with _profiled(config.profile, stop == stops[-1]):
+            profiles = config.profile and stop == stops[-1]  # the last dispatch
+            with jax.profiler.trace(config.profile) if profiles else nullcontext():
                 state, scalars = trainer.advance(state, source, n)
                 means.add(scalars, n)
             # 2. Log.
@@ -288,11 +289,6 @@ def _describe(training: Training, state: TrainState) -> str:
         f"{sum(trainer.patches.counts)} patches of {trainer.patches.size} on the "
         f"{place}; {jax.device_count()} x {jax.devices()[0].device_kind}, mesh {grid}"
     )
-
-
-def _profiled(folder: str, last: bool):
-    """Runs the last dispatch under the profiler, if `config.profile` asks for it."""
-    return jax.profiler.trace(folder) if folder and last else nullcontext()
 
 
 class Clock:

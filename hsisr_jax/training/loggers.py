@@ -20,17 +20,6 @@ class Logger(Protocol):
     def close(self) -> None: ...
 
 
-class TensorBoard(EventFile):
-    """Event files in the workdir, written without a thread.
-
-    (A writing thread would die on a full disk and leave the run waiting for ever.)
-    """
-
-    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        self.scalars(step, {f"{kind}/{name}": x for name, x in values.items()})
-        self.flush()
-
-
 class WeightsAndBiases:
     """A run of the project `hsisr_jax`, named as the workdir; a resumed run is continued."""
 
@@ -55,7 +44,7 @@ class WeightsAndBiases:
 
 
 LOGGERS: dict[str, Callable[[Path, int], Logger]] = {
-    "tensorboard": TensorBoard,
+    "tensorboard": EventFile,
     "wandb": WeightsAndBiases,
 }
 

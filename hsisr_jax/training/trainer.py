@@ -140,13 +140,11 @@ class Trainer:
     def compile(self, state: TrainState, source) -> float:
         """Compiles for this source; returns the seconds that it took."""
         began = time.monotonic()
-        options = {"xla_gpu_deterministic_ops": True} if self._wants_options() else None
+        exact = self.deterministic and self.mesh.devices.flat[0].platform == "gpu"
+        options = {"xla_gpu_deterministic_ops": True} if exact else None
         lowered = self._advance.lower(state, source, self.seeds, self._count(1))
         self._compiled = lowered.compile(compiler_options=options)
         return time.monotonic() - began
-
-    def _wants_options(self) -> bool:
-        return self.deterministic and self.mesh.devices.flat[0].platform == "gpu"
 
     def batch_at(self, step: int) -> dict[str, jax.Array]:
         """The batch of a step, for inspecting what went wrong there."""

@@ -138,7 +138,12 @@ class Workdir:
             if self.path.is_dir():
                 self._earlier = {path.name for path in self.path.iterdir()}
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _held(self.path)
+            used = f"another process is using the workdir {self.path}"
+            lock = ExitStack()
+            lock.enter_context(
+                locks.held(self.path / ".lock", f"{used}: wait for it or choose another")
+            )
+            self._lock = lock
         except OSError as error:
             raise UserError(
                 f"cannot write to the workdir {self.path}: {error.strerror}; choose another"
@@ -151,13 +156,6 @@ def _read_identity(path: Path) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}): delete it if it is damaged") from None
     return found if isinstance(found, dict) else {}
-
-
-def _held(path: Path) -> ExitStack:
-    refusal = f"another process is using the workdir {path}: wait for it or choose another"
-    with ExitStack() as stack:
-        stack.enter_context(locks.held(path / ".lock", refusal))
-        return stack.pop_all()
 
 
 def config_of(
@@ -224,7 +222,7 @@ def environment() -> dict:
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) or "not installed" for name in PACKAGES},
         "hardware": f"{jax.device_count()} x {device.device_kind} ({device.platform}), "
         f"{os.cpu_count()} cores, {platform.machine()}",
         "processes": jax.process_count(),
@@ -233,11 +231,12 @@ def environment() -> dict:
     }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The version of a package; empty where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return ""
 
 
 def _commit() -> str:

@@ -29,8 +29,8 @@ def records(path):
 def test_another_library_reads_what_was_written(tmp_path):
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     events = EventFile(tmp_path, 300)
-    events.scalars(5_000_000_000, {"train/loss": 0.1, "train/größe": -2.5, "train/nan": math.nan})
-    events.scalars(301, {"train/huge": 1e300, "train/tiny": -1e300})
+    events.write("train", 5_000_000_000, {"loss": 0.1, "größe": -2.5, "nan": math.nan})
+    events.write("train", 301, {"huge": 1e300, "tiny": -1e300})
     events.close()
     (path,) = tmp_path.glob("events.out.tfevents.*")
     first, start, row, huge = map(event_pb2.Event.FromString, records(path))
