@@ -13,7 +13,14 @@ import numpy as np
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.places import Place, Url, is_url, is_zarr, where
 from hsisr_jax.formats.products import folder
-from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter, readable, writable
+from hsisr_jax.formats.scene import (
+    NewScene,
+    SceneMeta,
+    SceneReader,
+    SceneWriter,
+    readable,
+    writable,
+)
 
 __all__ = [
     "SceneMeta",
@@ -114,15 +121,10 @@ def create_scene(
     if min(height, width, bands) < 1:
         raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
     meta = (meta or SceneMeta()).check(bands, path)
+    new = NewScene((int(height), int(width), int(bands)), np.dtype(dtype), meta, resume)
     with writable(path):
-        return _module(kind).create_scene(
-            path,
-            shape=(int(height), int(width), int(bands)),
-            dtype=np.dtype(dtype),
-            meta=meta,
-            resume=resume,
-            **options,
-        )
+        _module(kind).check_dtype(path, new.dtype)
+        return _module(kind).create_scene(path, new, **options)
 
 
 def write_scene(

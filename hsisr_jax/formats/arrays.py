@@ -10,13 +10,13 @@ import struct
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats.raw import ArrayReader, RawLayout, RawReader, RawWriter, Staged, partial
-from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, check_size
+from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneMeta, SceneReader, check_size
 from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape, meta_beside, meta_from
 
 MAX_SIDECAR = 1 << 24
@@ -145,26 +145,19 @@ def check_dtype(path: Path, dtype: np.dtype) -> None:
         raise UserError(f"{path}: {dtype} is not written; choose a float or an integer dtype")
 
 
-def create_scene(
-    path: Path,
-    *,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    resume: bool,
-    variable: str = CUBE,
-) -> RawWriter:
+def create_scene(path: Path, new: NewScene, variable: str = CUBE) -> RawWriter:
     """Begin an npy with its JSON beside it, or an npz."""
-    check_dtype(path, dtype)
     if not variable or set(variable) & set("/\\\0") or variable in (META, "wavelengths", "fwhm"):
         raise UserError(f"{path}: {variable!r} cannot name the cube")
-    dtype = dtype.newbyteorder("<")
-    prelude = _prelude(shape, dtype)
-    layout = RawLayout(*shape, dtype, "hwb", len(prelude))
+    prelude = _prelude(new.shape, new.stored)
+    layout = RawLayout(*new.shape, new.stored, "hwb", len(prelude))
     if path.suffix.lower() == ".npy":
-        beside = {_sidecar(path): meta.to_json().encode()}
-        return RawWriter.begin(path, layout, prelude, beside=beside, resume=resume)
-    return NpzWriter.start(path, layout, prelude, meta, variable, resume)
+        beside = {_sidecar(path): new.meta.to_json().encode()}
+        return RawWriter.begin(path, layout, prelude, beside=beside, resume=new.resume)
+    inner = path.with_name(path.name + ".npy")
+    writer = NpzWriter.begin(path, layout, prelude, data=inner, resume=new.resume)
+    writer.meta, writer.variable, writer.inner = new.meta, variable, inner
+    return writer
 
 
 def _prelude(shape: tuple, dtype: np.dtype) -> bytes:
@@ -180,22 +173,6 @@ class NpzWriter(RawWriter):
     inner: Path | None = None
     meta: SceneMeta
     variable: str
-
-    @classmethod
-    def start(
-        cls,
-        path: Path,
-        layout: RawLayout,
-        prelude: bytes,
-        meta: SceneMeta,
-        variable: str,
-        resume: bool,
-    ) -> Self:
-        """Begin, or continue if the same file was begun."""
-        inner = path.with_name(path.name + ".npy")
-        writer = cls.begin(path, layout, prelude, data=inner, resume=resume)
-        writer.meta, writer.variable, writer.inner = meta, variable, inner
-        return writer
 
     def _finish(self) -> None:
         assert self.inner is not None

@@ -11,7 +11,7 @@ from hsisr_jax.formats import crs, envi_header
 from hsisr_jax.formats.carried import SYSTEM, gains, items
 from hsisr_jax.formats.envi_header import integer, parse
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter
-from hsisr_jax.formats.scene import SceneMeta, SceneReader
+from hsisr_jax.formats.scene import NewScene, SceneMeta, SceneReader
 
 INTERLEAVES = ("bsq", "bil", "bip")
 DATA_ENDINGS = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rad", ".rfl",
@@ -122,15 +122,7 @@ def _codes() -> dict[np.dtype, int]:
     return {np.dtype(name): code for code, name in envi_header.TYPES.items()}
 
 
-def create_scene(
-    path: Path,
-    *,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    resume: bool,
-    interleave: str | None = None,
-) -> RawWriter:
+def create_scene(path: Path, new: NewScene, interleave: str | None = None) -> RawWriter:
     """Begin a header and its data; `cube.hdr` gets `cube.img`, and the reverse."""
     ending = path.suffix.lower().lstrip(".")
     implied = ending if ending in INTERLEAVES else None
@@ -140,17 +132,17 @@ def create_scene(
     if implied not in (None, interleave):
         raise UserError(f"{path}: interleave {interleave!r} contradicts the file's ending")
     data, header = written_files(path)
-    check_dtype(path, dtype)
-    codes = _codes()
-    dtype = dtype.newbyteorder("<")
-    layout = RawLayout(*shape, dtype, ORDERS[interleave])
+    layout = RawLayout(*new.shape, new.stored, ORDERS[interleave])
+    height, width, bands = new.shape
     first = {
-        "samples": shape[1], "lines": shape[0], "bands": shape[2], "header offset": 0,
-        "file type": "ENVI Standard", "data type": codes[dtype.newbyteorder("=")],
+        "samples": width, "lines": height, "bands": bands, "header offset": 0,
+        "file type": "ENVI Standard", "data type": _codes()[new.dtype.newbyteorder("=")],
         "interleave": interleave, "byte order": 0,
     }  # fmt: skip
-    text = _text({key: str(value) for key, value in first.items()} | _fields(meta, shape[2]))
-    return RawWriter.begin(path, layout, data=data, beside={header: text.encode()}, resume=resume)
+    text = _text({key: str(value) for key, value in first.items()} | _fields(new.meta, bands))
+    return RawWriter.begin(
+        path, layout, data=data, beside={header: text.encode()}, resume=new.resume
+    )
 
 
 def _text(header: dict[str, str]) -> str:

@@ -22,7 +22,7 @@ from hsisr_jax.formats import carried, enmap, geotiff_meta
 from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
-    SceneMeta,
+    NewScene,
     SceneReader,
     SceneWriter,
     check_size,
@@ -204,21 +204,13 @@ class GeoTiffWriter(SceneWriter):
     first time GDAL fills the tiles that were not written yet.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple,
-        dtype: np.dtype,
-        meta: SceneMeta,
-        resume: bool,
-        compress: str = "none",
-    ):
+    def __init__(self, path: Path, new: NewScene, compress: str):
         self.path: Path = path
-        self.dtype, self.compress = dtype, compress
-        self.height, self.width, self.bands = shape
+        self.dtype, self.compress = new.dtype.newbyteorder("="), compress
+        self.height, self.width, self.bands = new.shape
         self.files = Staged(path)
         self.dataset: Any = None
-        self.resumed = resume and partial(path).exists()
+        self.resumed = new.resume and partial(path).exists()
         if self.resumed:
             try:
                 self._open("r+")
@@ -226,13 +218,13 @@ class GeoTiffWriter(SceneWriter):
                 raise stale(path) from error
             dataset: Any = self.dataset
             found = (dataset.height, dataset.width, dataset.count)
-            if found != shape or set(dataset.dtypes) != {dtype.name}:
+            if found != new.shape or set(dataset.dtypes) != {new.dtype.name}:
                 self._close()
                 raise stale(path)
             return
         try:
-            self._open("w", **_profile(shape, dtype, meta))
-            geotiff_meta.describe(self.dataset, meta)
+            self._open("w", **_profile(new))
+            geotiff_meta.describe(self.dataset, new.meta)
         except BaseException:
             self._abort()
             raise
@@ -303,13 +295,13 @@ def optimise(path: Path, compress: str, dtype: np.dtype) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _profile(shape: tuple, dtype: np.dtype, meta: SceneMeta) -> dict[str, Any]:
+def _profile(new: NewScene) -> dict[str, Any]:
     from rasterio.control import GroundControlPoint
     from rasterio.transform import Affine
 
-    height, width, bands = shape
-    profile = dict(height=height, width=width, count=bands, dtype=dtype.name, nodata=meta.nodata)
-    profile |= dict(interleave="band", BIGTIFF="IF_SAFER")
+    (height, width, bands), meta = new.shape, new.meta
+    profile = dict(height=height, width=width, count=bands, dtype=new.dtype.name)
+    profile |= dict(nodata=meta.nodata, interleave="band", BIGTIFF="IF_SAFER")
     if min(height, width) >= BLOCK:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:
@@ -326,20 +318,11 @@ def check_dtype(path: Path, dtype: np.dtype) -> None:
         raise UserError(f"{path}: a GeoTIFF cannot hold {dtype}; choose float32 or uint16")
 
 
-def create_scene(
-    path: Path,
-    *,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    resume: bool,
-    compress: str = "none",
-) -> GeoTiffWriter:
+def create_scene(path: Path, new: NewScene, compress: str = "none") -> GeoTiffWriter:
     """Begin a GeoTIFF."""
     if compress not in COMPRESSIONS:
         raise UserError(f"{path}: compress={compress!r} is not one of {', '.join(COMPRESSIONS)}")
-    check_dtype(path, dtype)
-    needed, free = math.prod(shape) * dtype.itemsize, shutil.disk_usage(path.parent).free
-    if needed > free and not resume:
+    needed, free = math.prod(new.shape) * new.dtype.itemsize, shutil.disk_usage(path.parent).free
+    if needed > free and not new.resume:
         raise UserError(f"{path}: needs {needed} bytes and the disk has {free}; free some space")
-    return GeoTiffWriter(path, shape, dtype.newbyteorder("="), meta, resume, compress)
+    return GeoTiffWriter(path, new, compress)

@@ -17,7 +17,7 @@ from hsisr_jax.errors import UserError
 from hsisr_jax.formats import hdf5_cf, hdf5_meta
 from hsisr_jax.formats.hdf5_meta import attribute
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter, Staged, partial, stale
-from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, check_size
+from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneMeta, SceneReader, check_size
 from hsisr_jax.formats.variables import CUBE, META, SPECTRAL, choose, cube_shape
 
 KIND = "an HDF5 file"
@@ -175,27 +175,18 @@ def check_dtype(path: Path, dtype: np.dtype) -> None:
 
 
 def create_scene(
-    path: Path,
-    *,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    resume: bool,
-    variable: str = CUBE,
-    matlab: bool = False,
+    path: Path, new: NewScene, variable: str = CUBE, matlab: bool = False
 ) -> RawWriter:
     """Begin a file with one cube: `(y, x, wavelength)`, or as NetCDF or MATLAB v7.3 want it."""
-    check_dtype(path, dtype)
     if not variable or "/" in variable or variable in (META, "x", "y", "band", "wavelength", "crs"):
         raise UserError(f"{path}: {variable!r} cannot name the cube")
-    dtype = dtype.newbyteorder("<")
     netcdf = path.suffix.lower() in (".nc", ".nc4")  # CF, and GDAL with it, have the bands first
     axes = ORDERS["matlab"] if matlab else ORDERS["bsq" if netcdf else "bip"]
-    files, resumed = Staged(path), resume and partial(path).exists()
+    files, resumed = Staged(path), new.resume and partial(path).exists()
     try:
         if not resumed:
-            _skeleton(partial(path), shape, dtype, meta, variable, axes)
-        layout = _layout(path, shape, dtype, meta, variable, axes)
+            _skeleton(partial(path), new, variable, axes)
+        layout = _layout(path, new, variable, axes)
     except BaseException:
         if not resumed:
             files.remove()
@@ -204,31 +195,27 @@ def create_scene(
     return RawWriter(path, layout, files, resumed=resumed, size=size)
 
 
-def _skeleton(
-    place: Path, shape: tuple, dtype: np.dtype, meta: SceneMeta, variable: str, axes: str
-) -> None:
+def _skeleton(place: Path, new: NewScene, variable: str, axes: str) -> None:
     """A complete file but for the cube's values, whose place is reserved and not written."""
     matlab = axes == ORDERS["matlab"]
-    sizes = {axis: size for axis, size in zip("hwb", shape)}
+    sizes = dict(zip("hwb", new.shape))
     with h5py.File(place, "w", userblock_size=512 if matlab else None, track_order=True) as file:
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plan.set_layout(h5py.h5d.CONTIGUOUS)
         plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         space = h5py.h5s.create_simple(tuple(sizes[axis] for axis in axes))
-        kind = h5py.h5t.py_create(dtype, logical=True)
+        kind = h5py.h5t.py_create(new.stored, logical=True)
         data = h5py.Dataset(h5py.h5d.create(file.id, variable.encode(), kind, space, plan))
         if matlab:
-            hdf5_meta.write_matlab(file, data, meta)
+            hdf5_meta.write_matlab(file, data, new.meta)
         else:
-            hdf5_meta.write_cf(file, data, meta, shape, axes)
+            hdf5_meta.write_cf(file, data, new.meta, new.shape, axes)
     if matlab:
         hdf5_meta.sign_matlab(place)
 
 
-def _layout(
-    path: Path, shape: tuple, dtype: np.dtype, meta: SceneMeta, variable: str, axes: str
-) -> RawLayout:
+def _layout(path: Path, new: NewScene, variable: str, axes: str) -> RawLayout:
     """Where the values go; an error for a partial file of another run."""
     try:
         file = h5py.File(partial(path), "r")
@@ -236,9 +223,8 @@ def _layout(
         raise stale(path) from error
     with file:
         data = file.get(variable)
-        stored = tuple(dict(zip("hwb", shape))[axis] for axis in axes)
-        same = isinstance(data, h5py.Dataset) and (data.shape, data.dtype) == (stored, dtype)
-        if not same or hdf5_meta.own_text(file) != meta.to_json():
+        stored = tuple(dict(zip("hwb", new.shape))[axis] for axis in axes)
+        same = isinstance(data, h5py.Dataset) and (data.shape, data.dtype) == (stored, new.stored)
+        if not same or hdf5_meta.own_text(file) != new.meta.to_json():
             raise stale(path)
-        height, width, bands = shape
-        return RawLayout(height, width, bands, dtype, axes, data.id.get_offset())
+        return RawLayout(*new.shape, new.stored, axes, data.id.get_offset())

@@ -3,6 +3,7 @@
 A compressed v5 cube can be read only as a whole and is then held in memory.
 """
 
+import math
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import matlab5
 from hsisr_jax.formats.raw import ORDERS, ArrayReader, RawLayout, RawReader, RawWriter
-from hsisr_jax.formats.scene import SceneMeta, SceneReader, SceneWriter
+from hsisr_jax.formats.scene import NewScene, SceneMeta, SceneReader, SceneWriter
 from hsisr_jax.formats.variables import CUBE, META, choose, cube_shape, meta_beside
 
 KIND = "a MATLAB file"
@@ -55,36 +56,25 @@ def check_dtype(path: Path, dtype: np.dtype) -> None:
 
 
 def create_scene(
-    path: Path,
-    *,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    resume: bool,
-    variable: str = CUBE,
-    version: str = "auto",
+    path: Path, new: NewScene, variable: str = CUBE, version: str = "auto"
 ) -> SceneWriter:
     """Begin a v5 file, or v7.3 where the cube is too large for v5 (`version` "5", "7.3")."""
     if version not in ("auto", "5", "7.3"):
         raise UserError(f"{path}: MATLAB version {version!r} is not one of auto, 5, 7.3")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", variable):
         raise UserError(f"{path}: {variable!r} cannot name a MATLAB variable")
-    check_dtype(path, dtype)
-    dtype = dtype.newbyteorder("<")
-    layout = RawLayout(*shape, dtype, ORDERS["matlab"])
-    large = layout.nbytes >= matlab5.LIMIT
+    large = math.prod(new.shape) * new.dtype.itemsize >= matlab5.LIMIT
     if large and version == "5":
         raise UserError(f"{path}: a v5 file holds less than 2 GiB a variable; use version 7.3")
     if large or version == "7.3":
         from hsisr_jax.formats import hdf5
 
-        return hdf5.create_scene(
-            path, shape=shape, dtype=dtype, meta=meta, resume=resume, variable=variable, matlab=True
-        )
-    prelude = matlab5.header() + _companions(meta) + matlab5.array_start(variable, shape, dtype)
-    layout = RawLayout(*shape, dtype, ORDERS["matlab"], len(prelude))
+        return hdf5.create_scene(path, new, variable, matlab=True)
+    start = matlab5.array_start(variable, new.shape, new.stored)
+    prelude = matlab5.header() + _companions(new.meta) + start
+    layout = RawLayout(*new.shape, new.stored, ORDERS["matlab"], len(prelude))
     padding = matlab5.padding(layout.nbytes)
-    return RawWriter.begin(path, layout, prelude, padding=padding, resume=resume)
+    return RawWriter.begin(path, layout, prelude, padding=padding, resume=new.resume)
 
 
 def _companions(meta: SceneMeta) -> bytes:

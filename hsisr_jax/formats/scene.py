@@ -237,6 +237,21 @@ class SceneReader(ABC):
         self.close()
 
 
+@dataclass(frozen=True)
+class NewScene:
+    """What every format is told of a file to begin, or to continue."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    meta: SceneMeta
+    resume: bool
+
+    @property
+    def stored(self) -> np.dtype:
+        """The type as most formats store it."""
+        return self.dtype.newbyteorder("<")
+
+
 class SceneWriter(ABC):
     """A scene file in the making: under a `.partial` name until `finish`.
 

@@ -24,7 +24,7 @@ from hsisr_jax.formats import hdf5_cf, zarr_meta, zarr_store
 from hsisr_jax.formats.objects import Objects, reached
 from hsisr_jax.formats.places import WRITTEN, Place, Url, is_zarr
 from hsisr_jax.formats.raw import partial, stale
-from hsisr_jax.formats.scene import NUMERIC, SceneMeta, SceneReader, SceneWriter
+from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneReader, SceneWriter
 from hsisr_jax.formats.variables import CUBE, choose, cube_shape
 from hsisr_jax.formats.zarr_store import Array
 
@@ -83,34 +83,25 @@ def check_dtype(path: Place, dtype: np.dtype) -> None:
         raise UserError(f"{path}: a Zarr scene holds real numbers, not {dtype}")
 
 
-def create_scene(
-    path: Place,
-    *,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    resume: bool,
-    zarr_format: int = 3,
-) -> "ZarrWriter":
+def create_scene(path: Place, new: NewScene, zarr_format: int = 3) -> "ZarrWriter":
     """Begin a store; version 2 has no shards."""
     if zarr_format not in zarr_store.DRIVERS:
         raise UserError(f"zarr_format={zarr_format}: use 3 or 2")
-    check_dtype(path, dtype)
-    height, width, bands = shape
-    chunk = _side(height, bands, dtype), _side(width, bands, dtype)
+    height, width, bands = new.shape
+    chunk = _side(height, bands, new.dtype), _side(width, bands, new.dtype)
     count = -(-height // chunk[0]) * -(-width // chunk[1])
     shard = [SHARD * n for n in chunk] if count > MANY and zarr_format == 3 else []
     documents, small, attrs = zarr_meta.described(
-        zarr_format, shape, dtype, meta, (bands, *chunk), (bands, *shard) if shard else ()
+        zarr_format, new, (bands, *chunk), (bands, *shard) if shard else ()
     )
     if isinstance(path, Url):
         metadata = zarr_store.metadata(zarr_format, documents, attrs)
-        resumed = _begin(path, metadata, resume=resume)
+        resumed = _begin(path, metadata, resume=new.resume)
         arrays = [zarr_store.array_of(name, d, {}) for name, d in documents.items()]
         stores = {a.name: zarr_store.opened(path, a, write=True, exists=False) for a in arrays}
-        return UrlWriter(path, shape, dtype, stores, small, metadata=metadata, resumed=resumed)
+        return UrlWriter(path, new, stores, small, metadata=metadata, resumed=resumed)
     folder = partial(path)
-    resumed = resume and folder.exists()
+    resumed = new.resume and folder.exists()
     if resumed:
         _check_same(path, documents)
     else:
@@ -119,7 +110,7 @@ def create_scene(
         zarr_store.create(folder, zarr_format, documents, attrs)
     found, _ = zarr_store.arrays(folder)
     stores = {name: zarr_store.opened(folder, found[name], write=True) for name in documents}
-    return FolderWriter(path, shape, dtype, stores, {} if resumed else small, resumed=resumed)
+    return FolderWriter(path, new, stores, {} if resumed else small, resumed=resumed)
 
 
 def _begin(url: Url, metadata: Mapping, *, resume: bool) -> bool:
@@ -168,15 +159,14 @@ class ZarrWriter(SceneWriter):
     def __init__(
         self,
         path: Place,
-        shape: tuple[int, int, int],
-        dtype: np.dtype,
+        new: NewScene,
         stores: Mapping[str, ts.TensorStore],
         small: Mapping[str, np.ndarray],
         *,
         resumed: bool,
     ):
-        self.path, self.dtype, self.resumed = path, dtype, resumed
-        self.height, self.width, self.bands = shape
+        self.path, self.dtype, self.resumed = path, new.dtype, resumed
+        self.height, self.width, self.bands = new.shape
         self.store = stores[CUBE]
         self.waiting = ts.Transaction()
         with reached(path):

@@ -18,7 +18,7 @@ import numpy as np
 from hsisr_jax.formats import zarr_store
 from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.places import Place
-from hsisr_jax.formats.scene import SceneMeta
+from hsisr_jax.formats.scene import NewScene, SceneMeta
 from hsisr_jax.formats.variables import (
     CUBE,
     META,
@@ -215,15 +215,10 @@ def _ends(root: Place, coordinate: Array | None) -> tuple[float, float] | None:
 
 
 def described(
-    version: int,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    meta: SceneMeta,
-    chunk: tuple[int, ...],
-    shard: tuple[int, ...],
+    version: int, new: NewScene, chunk: tuple[int, ...], shard: tuple[int, ...]
 ) -> tuple[dict[str, Document], dict[str, np.ndarray], dict[str, Any]]:
     """Documents of a store's arrays, the values of the small ones, and the group's attributes."""
-    height, width, bands = shape
+    (height, width, bands), meta = new.shape, new.meta
     small: dict[str, tuple[tuple[str, ...], Any, dict]] = {}
     whole = json.loads(meta.to_json())
     attrs: dict[str, Any] = {"band_axis": 0}
@@ -259,13 +254,13 @@ def described(
     if meta.scale != 1 or meta.offset:
         attrs |= {"scale_factor": meta.scale, "add_offset": meta.offset}
     fill = meta.nodata
-    if fill is not None and dtype.kind != "f" and not float(fill).is_integer():
+    if fill is not None and new.dtype.kind != "f" and not float(fill).is_integer():
         fill = None
     if fill is not None and version == 3:  # version 2 says it by the array's own fill value
-        attrs["_FillValue"] = _encoded(fill) if dtype.kind == "f" else int(fill)
+        attrs["_FillValue"] = _encoded(fill) if new.dtype.kind == "f" else int(fill)
     dims = ("band", "y", "x")
     cube = zarr_store.document(
-        version, dims, (bands, height, width), dtype, chunk=chunk, shard=shard,
+        version, dims, (bands, height, width), new.dtype, chunk=chunk, shard=shard,
         fill=fill, attrs=attrs,
     )  # fmt: skip
     documents: dict[str, Document] = {CUBE: cube}
