@@ -4,14 +4,17 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from hsisr_jax import arguments
 from hsisr_jax.errors import MissingFile, UserError
+from hsisr_jax.inference.options import Options
 
 OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
         "optimizer.discriminator", "data.options", "data.degradation",
@@ -31,6 +34,10 @@ usage: python main.py --config=FILE[:ARGUMENT] [--workdir=FOLDER] [--config.KEY=
 Configs that come with the package are found by name: --config=srlsgat_pavia:x4. Without --workdir
 it is runs/<config>_x<scale>. With a config beside --help, its keys and values are listed too."""
 
+DEFINE: dict[Any, Callable] = {
+    int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string,
+    bool: flags.DEFINE_boolean, bool | None: flags.DEFINE_boolean,
+}  # fmt: skip
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config",
@@ -46,40 +53,15 @@ flags.DEFINE_string("reference", None, "eval: the reference (truth) that --input
 flags.DEFINE_string(
     "output", None, "predict, export, eval of a scene: the file to write; prepare: the folder"
 )
-flags.DEFINE_integer("tile", 0, "predict: side of a tile, low-resolution pixels; 0: automatic")
-flags.DEFINE_integer(
-    "overlap", -1, "predict: overlap of tiles, low-resolution pixels; -1: automatic"
-)
-flags.DEFINE_string("precision", "float32", "predict: compute in float32 or bfloat16")
-flags.DEFINE_string("dtype", "float32", "predict: the type of the output's values")
-flags.DEFINE_float("output_scale", 0, "predict: output: physical = stored * this; 0: as the input")
-flags.DEFINE_float("input_scale", 0, "predict: input: physical = stored * this; 0: as in the file")
-flags.DEFINE_string(
-    "compress", "deflate", "predict: compression of a GeoTIFF: deflate, zstd, lzw or none"
-)
+for option in fields(Options):
+    DEFINE[option.type](option.name, option.default, option.metadata["help"])
 flags.DEFINE_integer(
     "parts", 0, "predict: parts of one scene for several processes; 0: one process"
-)
-flags.DEFINE_integer("zarr_format", 3, "predict: the version of a Zarr output, 3 or 2")
-flags.DEFINE_boolean("resample_bands", False, "predict: resample to the model's wavelengths")
-flags.DEFINE_boolean(
-    "self_ensemble", None, "predict: mean over flips and rotations; not given: as evaluated"
-)
-flags.DEFINE_string(
-    "normalise", "", "predict: model (the range in training) or scene (its maximum)"
-)
-flags.DEFINE_string(
-    "mtf", "", "predict: what the sensor passes at Nyquist (0.3), its name (enmap, prisma), or auto"
 )
 flags.DEFINE_integer(
     "scale", 4, "predict, eval without --workdir, by the packaged network: 2, 3, 4, 8"
 )
-flags.DEFINE_string(
-    "limits", "input", "predict: clip to the widened range of the input bands, or none"
-)
-flags.DEFINE_string("variable", "", "predict: name of the cube in a file with several arrays")
 flags.DEFINE_string("uncertainty", "", "predict: a file for every value's standard deviation")
-flags.DEFINE_boolean("quicklook", True, "predict: a false-colour PNG beside the output")
 flags.DEFINE_boolean("report", True, "predict: a page about the result beside the output")
 flags.DEFINE_string("format", "", "prepare: mat, to write the dataset's patches to --output")
 flags.DEFINE_string("manual_dir", None, "a folder with files that you downloaded")

@@ -207,14 +207,6 @@ def names() -> tuple[str, ...]:
     return tuple(_OBSERVATIONS)
 
 
-def _bicubic(*, scale: int):
-    return lambda hr: {"lr": imresize(hr, 1 / scale)}
-
-
-def _area(*, scale: int):
-    return lambda hr: {"lr": area_downsample(hr, scale)}
-
-
 def _mtf(*, scale: int, mtf: float | str | Sequence[float] = 0.3):
     if mtf == sharpness.AUTO:
         raise UserError("an MTF of 'auto' is estimated from a scene, and there is none here")
@@ -254,8 +246,8 @@ def _spectral(*, scale: int = 1, response=None, centres=None, widths=None, wavel
 
 
 _OBSERVATIONS: Mapping[str, Callable[..., Callable[[jax.Array], dict[str, jax.Array]]]] = {
-    "bicubic": _bicubic,
-    "area": _area,
+    "bicubic": lambda *, scale: lambda hr: {"lr": imresize(hr, 1 / scale)},
+    "area": lambda *, scale: lambda hr: {"lr": area_downsample(hr, scale)},
     "mtf": _mtf,
     "gaussian": _gaussian,
     "psf": _psf,

@@ -1,6 +1,7 @@
 """The flags of `--mode=predict`, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,25 +12,33 @@ PRECISIONS = ("float32", "bfloat16")
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 
 
+def _flag(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": f"predict: {text}"})
+
+
 @dataclass(frozen=True)
 class Options:
     """The flags of `--mode=predict`."""
 
-    tile: int = 0  # low-resolution pixels; 0: chosen
-    overlap: int = -1  # -1: chosen
-    precision: str = "float32"
-    dtype: str = "float32"  # of the output file
-    output_scale: float = 0.0  # physical = stored * scale in the output; 0: as the input
-    compress: str = "deflate"  # of a GeoTIFF, which is cloud-optimised then; or none
-    zarr_format: int = 3  # of a Zarr output; or 2
-    input_scale: float = 0.0  # physical = stored * scale in the input; 0: as the file says
-    resample_bands: bool = False
-    self_ensemble: bool | None = None  # mean over flips and rotations; None: as in the evaluation
-    normalise: str = ""  # model or scene; empty: as in training
-    mtf: str = ""  # at Nyquist: a number, a sensor's name, auto; empty: as in training
-    limits: str = "input"  # or none: whether the output keeps to the range of each input band
-    variable: str = ""  # the name of the cube in a file of several
-    quicklook: bool = True
+    tile: int = _flag(0, "side of a tile, low-resolution pixels; 0: automatic")
+    overlap: int = _flag(-1, "overlap of tiles, low-resolution pixels; -1: automatic")
+    precision: str = _flag("float32", "compute in float32 or bfloat16")
+    dtype: str = _flag("float32", "the type of the output's values")
+    output_scale: float = _flag(0.0, "output: physical = stored * this; 0: as the input")
+    compress: str = _flag("deflate", "compression of a GeoTIFF: deflate, zstd, lzw or none")
+    zarr_format: int = _flag(3, "the version of a Zarr output, 3 or 2")
+    input_scale: float = _flag(0.0, "input: physical = stored * this; 0: as in the file")
+    resample_bands: bool = _flag(False, "resample to the model's wavelengths")
+    self_ensemble: bool | None = _flag(
+        None, "mean over flips and rotations; not given: as evaluated"
+    )
+    normalise: str = _flag("", "model (the range in training) or scene (its maximum)")
+    mtf: str = _flag(
+        "", "what the sensor passes at Nyquist (0.3), its name (enmap, prisma), or auto"
+    )
+    limits: str = _flag("input", "clip to the widened range of the input bands, or none")
+    variable: str = _flag("", "name of the cube in a file with several arrays")
+    quicklook: bool = _flag(True, "a false-colour PNG beside the output")
 
     def __post_init__(self):
         if self.tile < 0:

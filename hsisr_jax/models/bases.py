@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hsisr_jax.errors import UserError
 from hsisr_jax.layers.back_projection import Observe, back_projected, held
 from hsisr_jax.ops import filters
 
@@ -113,9 +112,3 @@ KINDS: dict[str, tuple[str, ...]] = {
     "least_squares": (),
     "pretrained": ("source",),
 }
-
-
-def check_kind(kind: str) -> None:
-    """Refuses an unknown kind."""
-    if kind not in KINDS:
-        raise UserError(f"config.base.kind {kind!r} is unknown: use {', '.join(KINDS)}")

@@ -1,5 +1,8 @@
 """Names of A-SNLSR's weights: SNLSR's and those of one of the three domain discriminators."""
 
+from collections.abc import Callable
+from functools import partial
+
 from flax import linen as nn
 
 from hsisr_jax.errors import UserError
@@ -14,38 +17,23 @@ def entries(module: nn.Module) -> list[Entry]:
     return [*snlsr.entries(module), *discriminator(kind, "discriminator/", "discriminator.")]
 
 
+# of a discriminator: our name of a layer, its entries, their name and places, that of the last one
+LAYERS: dict[str, tuple[str, Callable[..., list[Entry]], str, tuple[int, ...], int]] = {
+    # reversal, then conv, norm, activation, pooling, dropout
+    "conv2d": ("conv", conv, "cnn", (1, 6), 13),
+    "conv1d": ("conv", partial(weight_and_bias, layout=CONV1D), "layers", (1, 5), 10),
+    "fc": ("dense", dense, "layers", (2, 6), 10),
+}
+
+
 def discriminator(kind: str, ours: str = "", theirs: str = "") -> list[Entry]:
     """The table of one discriminator alone."""
-    return TABLES[kind](ours, theirs)
-
-
-def _conv2d(ours: str, theirs: str) -> list[Entry]:
-    table = []
-    for i, place in enumerate((1, 6)):  # reversal, then conv, norm, activation, pooling, dropout
-        table += conv(f"{ours}conv_{i}", f"{theirs}cnn.{place}", bias=False)
-        table += batch_norm(f"{ours}norm_{i}", f"{theirs}cnn.{place + 1}")
-    return table + dense(f"{ours}guess", f"{theirs}cnn.13")
-
-
-def _conv1d(ours: str, theirs: str) -> list[Entry]:
-    layer = lambda path, key: weight_and_bias(path, key, CONV1D, bias=False)  # noqa: E731
-    return _two_layers(ours, theirs, "conv", (1, 5), layer)
-
-
-def _fc(ours: str, theirs: str) -> list[Entry]:
-    layer = lambda path, key: dense(path, key, bias=False)  # noqa: E731
-    return _two_layers(ours, theirs, "dense", (2, 6), layer)
-
-
-def _two_layers(ours: str, theirs: str, name: str, places: tuple[int, int], layer) -> list[Entry]:
+    name, layer, within, places, last = LAYERS[kind]
     table = []
     for i, place in enumerate(places):
-        table += layer(f"{ours}{name}_{i}", f"{theirs}layers.{place}")
-        table += batch_norm(f"{ours}norm_{i}", f"{theirs}layers.{place + 1}")
-    return table + dense(f"{ours}guess", f"{theirs}layers.10")
-
-
-TABLES = {"conv2d": _conv2d, "conv1d": _conv1d, "fc": _fc}
+        table += layer(f"{ours}{name}_{i}", f"{theirs}{within}.{place}", bias=False)
+        table += batch_norm(f"{ours}norm_{i}", f"{theirs}{within}.{place + 1}")
+    return table + dense(f"{ours}guess", f"{theirs}{within}.{last}")
 
 
 TABLE = Table(entries, widths={"bands": ("endmember.weight", 0)})

@@ -6,6 +6,7 @@ is its exact inverse, and works on any tree shaped like the variables (gradients
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -84,16 +85,9 @@ def weight_and_bias(path: str, key: str, layout: Layout, *, bias: bool = True) -
     return entries + ([Entry(f"params/{path}/bias", f"{key}.bias")] if bias else [])
 
 
-def conv(path: str, key: str, *, bias: bool = True) -> list[Entry]:
-    return weight_and_bias(path, key, CONV, bias=bias)
-
-
-def conv_transpose(path: str, key: str, *, bias: bool = True) -> list[Entry]:
-    return weight_and_bias(path, key, CONV_TRANSPOSE, bias=bias)
-
-
-def dense(path: str, key: str, *, bias: bool = True) -> list[Entry]:
-    return weight_and_bias(path, key, DENSE, bias=bias)
+conv = partial(weight_and_bias, layout=CONV)
+conv_transpose = partial(weight_and_bias, layout=CONV_TRANSPOSE)
+dense = partial(weight_and_bias, layout=DENSE)
 
 
 def layer_norm(path: str, key: str) -> list[Entry]:

@@ -96,7 +96,9 @@ def _read_torch(path: Path) -> State:
         if tensor.numel() > path.stat().st_size:  # a view that repeats a few numbers
             raise UserError(f"{path}: {name!r} has more numbers than the file: save it again")
     try:
-        return {name: _to_numpy(tensor, torch) for name, tensor in tensors.items()}
+        plain = {name: tensor.detach() for name, tensor in tensors.items()}
+        half = torch.bfloat16
+        return {k: (v.float() if v.dtype == half else v).numpy() for k, v in plain.items()}
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds tensors that are not plain: {first_line(error)}") from error
 
@@ -109,11 +111,6 @@ def _state_dict(content) -> dict:
         if isinstance(content.get(key), Mapping):
             return _state_dict(content[key])
     return {k: v for k, v in content.items() if hasattr(v, "detach")}
-
-
-def _to_numpy(tensor, torch) -> np.ndarray:
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _write_torch(file, state: State) -> None:

@@ -65,7 +65,9 @@ def spec(config: ConfigDict, data: Dataset) -> NetworkSpec:
 def base(config: ConfigDict, data: Dataset, network: NetworkSpec) -> dict[str, Any]:
     """The base that the network corrects, `config.base`, in this dataset's range of values."""
     given = config.base
-    bases.check_kind(given.kind)
+    if given.kind not in bases.KINDS:
+        known = ", ".join(bases.KINDS)
+        raise UserError(f"config.base.kind {given.kind!r} is unknown: use {known}")
     if given.kind == "none":
         return {"kind": "none"}
     if (given.kind == "least_squares") != bool(network.msi_bands):
