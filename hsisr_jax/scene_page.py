@@ -22,6 +22,8 @@ from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference import pairs, without_truth
 from hsisr_jax.predict import Job
 from hsisr_jax.report import page, pictures, prediction
+from hsisr_jax.report.scenes import Layer
+from hsisr_jax.report.titles import METHODS
 from hsisr_jax.training.workdir import version
 from hsisr_jax.view import good_bands, page_map
 
@@ -122,25 +124,30 @@ def _shown(
     after = without_truth.read(made, *place)
     good = good_bands(made.meta, made.bands)
     same = seen.values.shape[-1] == made.bands
-    bicubic = pairs.bicubic(seen.whole, scale)[fine][..., good] if same else None
     known = np.where(after.hidden, 0, after.values)[..., good]
-    spread = None
+    name = "output" if job.card.name in METHODS.values() else job.card.name
+    before = seen.whole[inner][..., good] if same else seen.whole[inner]
+    layers = [Layer("input", "input", before), Layer(name, "run", known)]
+    if same:
+        bicubic = pairs.bicubic(seen.whole, scale)[fine][..., good]
+        layers.append(Layer("bicubic", "baseline", bicubic))
     if deviation:
         with formats.open_scene(deviation) as sigma:
             spread = without_truth.read(sigma, *place)
-        spread = np.where(spread.hidden, 0, spread.values)[..., good]
+        cube = np.where(spread.hidden, 0, spread.values)[..., good]
+        layers.append(Layer("standard deviation", "deviation", cube))
     centres = made.meta.wavelengths
     corner = place[0].start, place[1].start
+    hidden = after.hidden[..., good].all(-1)
     return prediction.Shown(
-        input=seen.whole[inner][..., good] if same else seen.whole[inner],
-        bicubic=bicubic,
-        output=known,
-        deviation=spread,
-        hidden=after.hidden[..., good].all(-1),
+        "output",
+        layers,
+        hidden=hidden,
         wavelengths=None if centres is None else np.asarray(centres)[good],
         band_numbers=[int(band) + 1 for band in good] if len(good) < made.bands else None,
         origin=corner,
         map=page_map(made.meta),
+        spots=prediction.spots(known, hidden),
         overview=overview,
         size=(made.height, made.width),
     )

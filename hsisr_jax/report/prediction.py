@@ -17,7 +17,7 @@ from hsisr_jax.formats.places import Place, where
 from hsisr_jax.report import page, tables
 from hsisr_jax.report.page import Section
 from hsisr_jax.report.runs import number, part
-from hsisr_jax.report.scenes import Layer, Scene
+from hsisr_jax.report.scenes import Scene
 from hsisr_jax.report.titles import METHODS
 
 MEGABYTES = 2.8  # of a page, at most
@@ -26,19 +26,10 @@ CANDIDATES = 4000  # among which they are chosen
 OVERVIEW = 420  # pixels on the longer side of the overview
 
 
-@dataclasses.dataclass(frozen=True)
-class Shown:
+@dataclasses.dataclass
+class Shown(Scene):
     """The part of a scene that is shown, in physical units."""
 
-    input: np.ndarray  # h w c
-    bicubic: np.ndarray | None  # H W c; None where the input has other bands
-    output: np.ndarray  # H W c
-    hidden: np.ndarray | None = None  # H W
-    deviation: np.ndarray | None = None  # H W c: the standard deviation of the output
-    wavelengths: np.ndarray | None = None  # nm
-    band_numbers: Sequence[int] | None = None  # of the output, where bands are left out
-    origin: tuple[int, int] = (0, 0)  # row and column of the output where it begins
-    map: Mapping[str, Any] | None = None  # `transform` of the output's pixels, name of the `crs`
     overview: np.ndarray | None = None  # h w 4: the whole output, thinned
     size: tuple[int, int] = (0, 0)  # of the output
 
@@ -62,8 +53,7 @@ def write(
     """
     scores = scores or {}
     facts = f"{network} ×{scale} on {done['input']}" if "input" in done else f"{network} ×{scale}"
-    network = "output" if network in METHODS.values() else network  # beside the method itself
-    scene = _scene(shown, network)
+    network = shown.main.label
     sections = [
         Section("scores", "Scores", _verdict(scores, network) + _warned(warnings)),
         Section("pictures", "Before and after", _overview(shown) + page.explorer()),
@@ -73,26 +63,8 @@ def write(
     ]
     data = {"bands": [*_charts(scores, network), *_reliability(scores)]}
     title = f"{done.get('output', where(output).stem)}"
-    html = page.build(title, title, sections, data, [scene], megabytes=megabytes, facts=facts)
+    html = page.build(title, title, sections, data, [shown], megabytes=megabytes, facts=facts)
     return page.save(html, where(output))
-
-
-def _scene(shown: Shown, network: str) -> Scene:
-    layers = [Layer("input", "input", shown.input), Layer(network, "run", shown.output)]
-    if shown.bicubic is not None:
-        layers.append(Layer("bicubic", "baseline", shown.bicubic))
-    if shown.deviation is not None:
-        layers.append(Layer("standard deviation", "deviation", shown.deviation))
-    return Scene(
-        "output",
-        layers,
-        wavelengths=shown.wavelengths,
-        hidden=shown.hidden,
-        band_numbers=shown.band_numbers,
-        origin=shown.origin,
-        map=shown.map,
-        spots=spots(shown.output, shown.hidden),
-    )
 
 
 def spots(cube: np.ndarray, hidden: np.ndarray | None, count: int = SPOTS) -> list[tuple[int, int]]:
@@ -215,7 +187,7 @@ def _overview(shown: Shown) -> str:
     picture = Image.fromarray(shown.overview)
     picture.thumbnail((OVERVIEW, OVERVIEW))
     ratio = picture.width / shown.size[1], picture.height / shown.size[0]
-    (row, column), (height, width) = shown.origin, shown.output.shape[:2]
+    (row, column), (height, width) = shown.origin, shown.main.cube.shape[:2]
     corners = ((column, row), (column + width, row + height))
     box = [at * share for corner in corners for at, share in zip(corner, ratio)]
     if (height, width) != tuple(shown.size):

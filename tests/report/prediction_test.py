@@ -1,13 +1,12 @@
 """The page of a prediction: in a real browser at three sizes and on paper, light and dark."""
 
-import dataclasses
-
 import browser
 import numpy as np
 import pytest
 import report_workdirs as workdirs
 
 from hsisr_jax.report import prediction
+from hsisr_jax.report.scenes import Layer
 
 SCALE, BANDS = 4, 24
 DONE = {"input": "a <b>.hdr", "output": "a_x4.tif", "limits": "none"}
@@ -34,7 +33,14 @@ def shown(height=96, width=128, bands=BANDS, **more):
     truth, wavelengths = workdirs.scene(height, width, bands)
     low = workdirs.smaller(truth, SCALE)
     more = {"wavelengths": wavelengths, "size": (height, width), **more}
-    return prediction.Shown(low, workdirs.blurred(truth, SCALE), truth, **more)
+    return of_cubes(low, truth, workdirs.blurred(truth, SCALE), **more)
+
+
+def of_cubes(low, made, bicubic, **more):
+    layers = [Layer("input", "input", low), Layer("anyband", "run", made)]
+    layers.append(Layer("bicubic", "baseline", bicubic))
+    spots = prediction.spots(made, more.get("hidden"))
+    return prediction.Shown("output", layers, spots=spots, **more)
 
 
 def write(path, seen, found, **more):
@@ -50,10 +56,10 @@ def tab(tmp_path_factory):
     overview = np.full((200, 260, 4), 90, np.uint8)
     where = {"transform": [1.25, 0, 553000, 0, -1.25, 4180000], "crs": "WGS 84 (EPSG:4326)"}
     seen = shown(hidden=hidden, origin=(400, 800), size=(2000, 2600), overview=overview, map=where)
-    std = np.full_like(seen.output, 0.02)
+    std = np.full_like(seen.main.cube, 0.02)
+    seen.layers.append(Layer("standard deviation", "deviation", std))
     share = [0.0, 0.5, 1.0]
     found = scores(reliability={"nominal": share, "observed": [0.0, 0.45, 1.0]})
-    seen = dataclasses.replace(seen, deviation=std)
     output = write(tmp_path_factory.mktemp("page") / "a_report.html", seen, found)
     with browser.launch() as chromium:
         yield chromium.open(output)
@@ -147,8 +153,7 @@ def test_titles_of_tables_are_read_on_a_telephone(tab):
 
 def test_a_page_without_scores_or_bicubic(tmp_path):
     seen = shown(32, 32, 6)
-    found = write(tmp_path / "a.html", prediction.Shown(seen.input, None, seen.output), None)
-    text = found.read_text()
+    text = write(tmp_path / "a.html", prediction.Shown("output", seen.layers[:2]), None).read_text()
     assert "could not be scored" in text and "Band by band" not in text
 
 
@@ -159,7 +164,7 @@ def test_no_network_is_recommended_where_none_is_needed(tmp_path):
 
 def test_a_page_keeps_to_its_size(tmp_path):
     noise = np.random.default_rng(0).random((384, 384, 60), np.float32)
-    seen = prediction.Shown(noise[::4, ::4], noise, noise)
+    seen = of_cubes(noise[::4, ::4], noise, noise)
     assert write(tmp_path / "a.html", seen, scores()).stat().st_size < 3e6
 
 
