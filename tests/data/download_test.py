@@ -248,10 +248,10 @@ def test_a_header_that_would_fill_the_memory(tmp_path, kind):
         packed.write(head.tobuf(tarfile.USTAR_FORMAT))
         for _ in range(200):
             packed.write(bytes(1 << 20))
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(UserError, match="has a header of 209715200 bytes"):
         unpack(tmp_path / "a.tgz", tmp_path / "out")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert os.listdir(tmp_path) == ["a.tgz"]
 
 
