@@ -34,7 +34,13 @@ def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
     except UserError as error:
         raise UserError(f"{error}; or correct {header_path.name}") from None
     meta = envi_header.meta_of(header_path, header, layout.bands)
-    return RawReader(header_path, layout, meta, kind="an ENVI cube", data=path)
+    reader = RawReader(header_path, layout, meta, kind="an ENVI cube", data=path)
+    if system := envi_header.unknown_system(meta.extra):
+        reader.notes = (
+            f"its reference system ({system}) is not known here: it is kept as text, and other "
+            "programs may not find it in the output",
+        )
+    return reader
 
 
 def _layout(path: Path, header: dict[str, str]) -> RawLayout:
@@ -221,11 +227,11 @@ def _map_info(meta: SceneMeta) -> dict[str, str]:
     if meta.transform is None:
         return fields
     a, b, c, d, e, f = meta.transform
-    angle = math.atan2(d, a)
-    dx, dy = math.hypot(a, d), math.hypot(b, e)
-    if angle or b or e > 0 or a < 0:
+    dx, dy = a, -e  # negative where rows run from south to north
+    if b or d:
+        dx, dy = math.hypot(a, d), math.hypot(b, e)
         fields["affine transform"] = _listed(meta.transform)
-        tail.append(f"rotation={_plain(math.degrees(angle))}")
+        tail.append(f"rotation={_plain(math.degrees(math.atan2(d, a)))}")
     entries = [name, "1", "1", *(_plain(value) for value in (c, f, dx, dy)), *tail]
     fields["map info"] = "{" + ", ".join(entries) + "}"
     return fields

@@ -6,6 +6,7 @@ system string`, for `map info` does not describe them.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,22 +35,31 @@ class Datum:
     words: frozenset[str]
     geographic: int
     north: int
-    zones: int
-    south: int = 0
+    south: int
+    zones: range
 
     def zone(self, code: int) -> tuple[int, str] | None:
         """The UTM zone that a code stands for, and its half of the earth."""
         for base, half in ((self.north, "North"), (self.south, "South")):
-            if base and 1 <= code - base <= self.zones:
+            if base and code - base in self.zones:
                 return code - base, half
         return None
 
 
+def _datum(words: str, geographic: int, *, north: int = 0, south: int = 0, zones: range) -> Datum:
+    return Datum(frozenset(words.split()), geographic, north, south, zones)
+
+
 DATUMS = {
-    "WGS-84": Datum(frozenset({"wgs84"}), 4326, 32600, 60, 32700),
-    "North America 1983": Datum(frozenset({"northamerica1983", "nad83"}), 4269, 26900, 23),
-    "North America 1927": Datum(frozenset({"northamerica1927", "nad27"}), 4267, 26700, 22),
+    "WGS-84": _datum("wgs84", 4326, north=32600, south=32700, zones=range(1, 61)),
+    "North America 1983": _datum("northamerica1983 nad83", 4269, north=26900, zones=range(1, 24)),
+    "North America 1927": _datum("northamerica1927 nad27", 4267, north=26700, zones=range(1, 23)),
+    "ETRS-89": _datum("etrs89 etrs1989", 4258, north=25800, zones=range(28, 39)),
+    "Geocentric Datum of Australia 1994": _datum(
+        "geocentricdatumofaustralia1994 gda94 gda1994", 4283, south=28300, zones=range(48, 59)
+    ),
 }
+UNITS = {"utm": ("meters", "metres", "m"), "geographic": ("degrees", "degree")}  # of `map info`
 INVERSE = {"wavenumber": 1e7, "ghz": 299792458.0, "mhz": 299792458e3}  # nm = constant / value
 OURS = (
     "samples", "lines", "bands", "header offset", "file type", "data type", "interleave",
@@ -112,9 +122,14 @@ def number(path: Path, header: dict[str, str], key: str, default: float | None) 
     """A number of the header, or the default."""
     if key not in header:
         return default
+    listed = items(header[key]) if header[key].startswith("{") else [header[key]]
+    if len(set(listed)) > 1:
+        raise UserError(
+            f"{path}: {key!r} lists values that differ from band to band; give one for all"
+        )
     try:
-        return float(header[key])
-    except ValueError:
+        return float(listed[0])
+    except (ValueError, IndexError):
         raise UserError(f"{path}: {key!r} is {header[key]!r}, not a number") from None
 
 
@@ -212,7 +227,9 @@ def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...]
         raise UserError(f"{path}: the rotation in 'map info' is not a number") from None
     # Positive angles turn the image counter-clockwise, about the reference pixel.
     a, b, d, e = dx, 0.0, 0.0, -dy
-    if angle:
+    if math.isclose(abs(angle), math.pi):  # GDAL's word for rows from south to north
+        e = dy
+    elif angle:
         cos, sin = math.cos(angle), math.sin(angle)
         a, b, d, e = dx * cos, dy * sin, dx * sin, -dy * cos
     column, row = column - 1, row - 1
@@ -242,10 +259,19 @@ def _named_system(entries: list[str]) -> str:
     found = [codes for codes in DATUMS.values() if words & codes.words] or [DATUMS["WGS-84"]]
     if words and not words & found[0].words:
         return ""
-    code = found[0].geographic if name.startswith("geographic") else None
+    kind = "geographic" if name.startswith("geographic") else name
+    units = {word.removeprefix("units=") for word in words if word.startswith("units=")}
+    if units - set(UNITS.get(kind, ())):  # degrees in radians, metres in feet
+        return ""
+    code = found[0].geographic if kind == "geographic" else 0
     zones = [int(entry) for entry in entries[7:9] if entry.isdecimal() and len(entry) < 3]
-    if name == "utm" and zones and 1 <= zones[0] <= found[0].zones:
-        code = found[0].north + zones[0]
-        if "south" in words:
-            code = found[0].south and found[0].south + zones[0]
+    if name == "utm" and zones and zones[0] in found[0].zones:
+        base = found[0].south if "south" in words else found[0].north
+        code = base and base + zones[0]
     return crs.wkt(code) if code else ""
+
+
+def unknown_system(extra: Mapping[str, str]) -> str:
+    """The words of a `map info` that stand for no reference system which is known here."""
+    words = items(extra.get(SYSTEM, ""))
+    return ", ".join(words) if words and words[0].lower() != "arbitrary" else ""

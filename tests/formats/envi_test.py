@@ -108,6 +108,57 @@ def test_american_datums(datum, code, tmp_path, cube):
 
 
 @pytest.mark.parametrize(
+    ("tail", "code"),
+    [("32, North, ETRS-89", 25832), ("55, South, Geocentric Datum of Australia 1994", 28355)],
+)
+def test_european_and_australian_datums(tail, code, tmp_path, cube):
+    info = f"map info = {{UTM, 1, 1, 5e5, 4e6, 3.0, 2.0, {tail}, units=Meters}}"
+    with open_scene(put(tmp_path, cube, info)) as scene:
+        meta = scene.meta
+        assert CRS.from_wkt(meta.crs).to_epsg() == code and not meta.extra and not scene.notes
+    for name, file in (("b.hdr", "b.img"), ("b.tif", "b.tif")):
+        write_scene(tmp_path / name, cube, meta.scaled(2))
+        with rasterio.open(tmp_path / file) as image:
+            assert image.crs.to_epsg() == code
+    assert f"1.5, 1, {tail}, units=Meters}}" in (tmp_path / "b.hdr").read_text()
+
+
+@pytest.mark.parametrize("tail", ["31, North, European 1950", "31, North, WGS-84, units=Feet"])
+def test_a_reference_system_that_is_not_known_is_told(tail, tmp_path, cube):
+    """Metres and feet are not mixed up either."""
+    info = f"map info = {{UTM, 1, 1, 5e5, 4e6, 3.0, 2.0, {tail}}}"
+    with open_scene(put(tmp_path, cube, info)) as scene:
+        assert not scene.meta.crs
+        assert len(scene.notes) == 1 and f"(UTM, {tail}) is not known here" in scene.notes[0]
+    with open_scene(put(tmp_path, cube, "map info = {Arbitrary, 1, 1, 0, 0, 1, 1}")) as scene:
+        assert not scene.notes
+
+
+@pytest.mark.parametrize("down", [-2.0, 2.0])
+@pytest.mark.parametrize("right", [3.0, -3.0])
+def test_rows_from_south_and_columns_from_east(right, down, tmp_path, cube):
+    meta = SceneMeta(crs=CRS.from_epsg(32631).to_wkt(), transform=(right, 0, 5e5, 0, down, 4e6))
+    write_scene(tmp_path / "a.hdr", cube, meta)
+    assert read_scene(tmp_path / "a.hdr")[1].transform == meta.transform
+    with rasterio.open(tmp_path / "a.img") as image:
+        assert tuple(image.transform)[:6] == meta.transform
+    if right > 0:  # as GDAL writes it: rotation=180 stands for rows from south to north
+        facts = {"dtype": "uint16", "height": 7, "width": 9, "count": 5, "crs": "EPSG:32631"}
+        place = rasterio.Affine(*meta.transform)
+        with rasterio.open(tmp_path / "b.img", "w", "ENVI", transform=place, **facts) as image:
+            image.write(cube.transpose(2, 0, 1))
+        assert ("rotation=180" in (tmp_path / "b.hdr").read_text()) == (down > 0)
+        found, theirs = read_scene(tmp_path / "b.hdr")
+        np.testing.assert_array_equal(found, cube)
+        assert theirs.transform == meta.transform
+
+
+@pytest.mark.parametrize("value", ["-9999", "{-9999}", "{-9999, -9999, -9999, -9999, -9999}"])
+def test_one_no_data_value_for_all_bands(value, tmp_path, cube):
+    assert open_scene(put(tmp_path, cube, f"data ignore value = {value}")).meta.nodata == -9999
+
+
+@pytest.mark.parametrize(
     ("name", "tail"),
     [("UTM", "33, South, North America 1983"), ("UTM", "33, North, European 1950"),
      ("NAD83 / Foo", "units=Feet"), ("Arbitrary", "units=Feet")],
@@ -225,6 +276,8 @@ def test_of_several_data_files_the_one_named_like_the_interleave(tmp_path, cube)
         ("file compression = 1", {}, "uncompressed"),
         ("major frame offsets = {1, 0}", {}, "frame offsets"),
         ("data ignore value = none", {}, "'data ignore value' is 'none'"),
+        ("data ignore value = {}", {}, "'data ignore value' is '{}'"),
+        ("data ignore value = {0, 1, 0, 0, 0}", {}, "lists values that differ from band to band"),
         ("", {"lines": 8}, r"promises 720 bytes but the file has only 630.*a\.hdr"),
         ("", {"lines": 10**30}, "promises"),
         ("", {"lines": -1}, "lines, samples and bands"),
