@@ -18,12 +18,21 @@ from hsisr_jax.formats import hdf5_cf, hdf5_meta
 from hsisr_jax.formats.hdf5_meta import attribute
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter, Staged, partial, stale
 from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneMeta, SceneReader, check_size
-from hsisr_jax.formats.variables import CUBE, META, SPECTRAL, choose, cube_shape
+from hsisr_jax.formats.variables import (
+    COLS,
+    CUBE,
+    META,
+    ROWS,
+    SPECTRAL,
+    axes_order,
+    choose,
+    cube_shape,
+    kept_axes,
+)
 
 KIND = "an HDF5 file"
 CACHE = 32 << 20  # bytes of decompressed chunks that h5py keeps
 MAX_OBJECTS = 10_000
-ORDER_OF_AXIS = ("bhw", "hbw", "hwb")
 
 
 def open_scene(path: Path, *, variable: str | None = None, matlab: bool = False) -> SceneReader:
@@ -106,11 +115,11 @@ def _reader(path: Path, file: h5py.File, found: dict, name: str, matlab: bool) -
         check_size(path, chunk, size, packed=True)
     matlab = matlab or attribute(data, "MATLAB_class") is not None
     spectra = hdf5_meta.wavelength_lists(file, data, found)
-    axes = ORDERS["matlab"] if matlab else _axes(data, spectra)
-    if data.ndim == 2:
-        axes = "bwh" if matlab else "hwb"
-    full = (1, *data.shape) if data.ndim == 2 and matlab else data.shape
-    full = (*full, 1) if len(full) == 2 else full
+    kept = kept_axes(data.shape)
+    axes = ORDERS["matlab"] if matlab else _axes(data, spectra, kept)
+    full = tuple(data.shape[axis] for axis in kept)
+    if len(full) == 2:
+        full = (1, *full) if matlab else (*full, 1)
     shape = cube_shape(path, name, [full[axes.index(axis)] for axis in "hwb"])
     cf = hdf5_cf.conventions(path, lambda key: attribute(data, key), data.dtype)
     meta = hdf5_meta.read(file, data, found, shape[2], spectra, cf)
@@ -123,16 +132,24 @@ def _reader(path: Path, file: h5py.File, found: dict, name: str, matlab: bool) -
     return Hdf5Reader(path, file, data, shape, axes, meta, cf)
 
 
-def _axes(data: h5py.Dataset, spectra: list[np.ndarray]) -> str:
+def _axes(data: h5py.Dataset, spectra: list[np.ndarray], kept: list[int]) -> str:
     """The stored order of h, w and b."""
-    axis = hdf5_meta.number(data, "band_axis")
-    if axis not in (0, 1, 2):
-        fits = {n for values in spectra for n in range(data.ndim) if data.shape[n] == values.size}
-        if len(fits) == 1:
-            return ORDER_OF_AXIS[fits.pop()]
-        named = [hdf5_meta.axis_name(data, number) in SPECTRAL for number in range(data.ndim)]
-        axis = named.index(True) if any(named) else max(fits, default=data.ndim - 1)
-    return ORDER_OF_AXIS[int(axis)]
+    names = [hdf5_meta.axis_name(data, axis) for axis in kept]
+    if len(kept) == 2:
+        return axes_order(2, [*names, ""])
+    band = hdf5_meta.number(data, "band_axis")
+    if band in (0, 1, 2):
+        return axes_order(int(band), names)
+    fits = {n for values in spectra for n in range(3) if data.shape[kept[n]] == values.size}
+    spectral = [n for n in range(3) if names[n] in SPECTRAL]
+    placed = [n for n in range(3) if names[n] in ROWS + COLS]
+    if len(fits) == 1:
+        band = fits.pop()
+    elif spectral:
+        band = spectral[0]
+    else:
+        band = 3 - sum(placed) if len(placed) == 2 else max(fits, default=2)
+    return axes_order(band, names)
 
 
 class Hdf5Reader(SceneReader):
@@ -157,7 +174,10 @@ class Hdf5Reader(SceneReader):
     def _read(self, rows: slice, cols: slice) -> np.ndarray:
         parts = {"h": rows, "w": cols, "b": slice(None)}
         axes = self.axes.replace("b", "") if self.data.ndim == 2 else self.axes
-        cube = self.cf.apply(self.data[tuple(parts[axis] for axis in axes)])
+        window: list[slice | int] = [0] * self.data.ndim
+        for place, axis in zip(kept_axes(self.data.shape), axes):
+            window[place] = parts[axis]
+        cube = self.cf.apply(self.data[tuple(window)])
         if self.data.ndim == 2:
             cube = np.expand_dims(cube, self.axes.index("b"))
         cube = cube.transpose([self.axes.index(axis) for axis in "hwb"])

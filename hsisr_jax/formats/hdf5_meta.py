@@ -15,12 +15,14 @@ from hsisr_jax.formats.hdf5_heap import check_heaps
 from hsisr_jax.formats.matlab5 import CLASSES
 from hsisr_jax.formats.scene import SceneMeta
 from hsisr_jax.formats.variables import (
+    EVEN,
     META,
     WAVELENGTHS,
     WIDTHS,
     as_wavelengths,
     companion,
-    meta_from,
+    corrected,
+    own_meta,
 )
 
 MAX_VALUES = 1 << 20  # of an attribute or a list of bands
@@ -142,13 +144,17 @@ def read(
 ) -> SceneMeta:
     """What the file says about the cube."""
     wavelengths = next((values for values in spectra if values.size == bands), None)
-    text = own_text(file)
-    meta = meta_from(text, wavelengths, bands)
-    if text is not None:
-        return meta
+    own = own_meta(own_text(file), bands)
+    if own is not None and attribute(data, "MATLAB_class") is not None:
+        return own
+    if own is not None:  # others may have cut the scene since, or computed with its values
+        transform = own.transform and corrected(own.transform, _evenly(data, found, "")[0])
+        nodata = own.nodata if cf.nodata is None else cf.nodata
+        units = {"scale": cf.scale, "offset": cf.offset, "nodata": nodata}
+        return replace(own, transform=transform, **units)
     transform, crs = _grid(file, data, found)
-    return replace(
-        meta,
+    return SceneMeta(
+        wavelengths=wavelengths,
         fwhm=_companion(found, WIDTHS, bands),
         nodata=cf.nodata,
         scale=cf.scale,
@@ -174,9 +180,9 @@ def _grid(
     words = "" if mapping is None else _word(mapping, "GeoTransform")
     try:
         c, a, b, f, d, e = (float(word) for word in words.split())
-        return (a, b, c, d, e, f), crs
     except ValueError:
         return _evenly(data, found, crs)
+    return corrected((a, b, c, d, e, f), _evenly(data, found, crs)[0]), crs
 
 
 def _evenly(data: h5py.Dataset, found: Mapping, crs: str) -> tuple:
@@ -192,7 +198,7 @@ def _evenly(data: h5py.Dataset, found: Mapping, crs: str) -> tuple:
         if places.size not in data.shape:
             return None, crs
         step = (places[-1] - places[0]) / (places.size - 1)
-        even = np.abs(np.diff(places) - step).max() <= 0.01 * abs(step)
+        even = np.abs(np.diff(places) - step).max() <= EVEN * abs(step)
         if not even or not step:
             return None, crs
         ends.append((float(places[0] - step / 2), float(step)))

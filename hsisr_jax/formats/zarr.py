@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from hsisr_jax.formats.objects import Objects, reached
 from hsisr_jax.formats.places import WRITTEN, Place, Url, is_zarr
 from hsisr_jax.formats.raw import partial, stale
 from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneReader, SceneWriter
-from hsisr_jax.formats.variables import CUBE, choose, cube_shape
+from hsisr_jax.formats.variables import CUBE, choose, cube_shape, kept_axes
 from hsisr_jax.formats.zarr_store import Array
 
 CHUNK = 4 << 20  # bytes of one, about
@@ -50,9 +51,12 @@ class ZarrReader(SceneReader):
     kind = "a Zarr store"
 
     def __init__(self, path: Place, found: Mapping[str, Array], name: str, root: Mapping):
-        array = found[name]
-        self.path, self.array = path, array
-        self.store = zarr_store.opened(path, array)
+        whole = found[name]
+        self.path, self.array = path, whole
+        self.store = zarr_store.opened(path, whole)
+        self.kept = kept_axes(whole.shape)
+        shape, dims = (tuple(x[axis] for axis in self.kept) for x in (whole.shape, whole.dims))
+        array = replace(whole, shape=shape, dims=dims)
         stored = np.dtype(self.store.dtype.numpy_dtype)
         if stored.kind not in NUMERIC[:3]:
             raise UserError(f"{path}: {name!r} holds {stored}, and a scene numbers")
@@ -70,9 +74,11 @@ class ZarrReader(SceneReader):
 
     def _read(self, rows: slice, cols: slice) -> np.ndarray:
         parts = {"h": rows, "w": cols, "b": slice(0, self.bands)}
-        window = tuple(parts[axis] for axis in self.axes[: self.store.rank])
-        stored = zarr_store.read(self.path, self.array, self.store, window)
-        stored = stored.reshape(*stored.shape, *[1] * (3 - stored.ndim))
+        window = [slice(0, 1)] * self.store.rank
+        for place, axis in zip(self.kept, self.axes):
+            window[place] = parts[axis]
+        stored = zarr_store.read(self.path, self.array, self.store, tuple(window))
+        stored = stored.reshape([parts[axis].stop - parts[axis].start for axis in self.axes])
         block = stored.transpose([self.axes.index(axis) for axis in "hwb"])
         return np.ascontiguousarray(self.cf.apply(block), self.dtype)
 

@@ -20,20 +20,23 @@ from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import NewScene, SceneMeta
 from hsisr_jax.formats.variables import (
+    COLS,
     CUBE,
+    EVEN,
     META,
+    ROWS,
     SPECTRAL,
     WAVELENGTHS,
     WIDTHS,
+    axes_order,
     companion,
+    corrected,
     meta_from,
 )
 from hsisr_jax.formats.zarr_store import Array, Document
 
-ROWS = ("y", "lat", "latitude", "northing", "row", "rows", "line", "lines")
-COLS = ("x", "lon", "longitude", "easting", "col", "cols", "column", "sample", "samples")
 SMALL = 1 << 20  # values of a list of bands or a coordinate
-EVEN = 0.01  # of a step: how far coordinates may lie from even ones
+
 MAPPING = "spatial_ref"
 # What CF has no place for, and nothing that a cut or a change elsewhere makes untrue.
 OWN = ("band_names", "bad_bands", "description", "sensor", "units", "extra")
@@ -106,7 +109,7 @@ def axes_of(array: Array, wavelengths: np.ndarray | None) -> str:
     """Which axis is h, w and b, in the order of storage."""
     dims = [dim.lower() for dim in array.dims]
     if len(dims) == 2:
-        return "whb" if dims[0] in COLS and dims[1] in ROWS else "hwb"
+        return axes_order(2, [*dims, ""])
     named = [i for i, dim in enumerate(dims) if dim in SPECTRAL]
     placed = [i for i, dim in enumerate(dims) if dim in ROWS + COLS]
     count = 0 if wavelengths is None else len(wavelengths)
@@ -119,10 +122,7 @@ def axes_of(array: Array, wavelengths: np.ndarray | None) -> str:
             band = 3 - sum(placed)
         else:
             band = long[0] if len(long) == 1 else 2
-    first, second = (i for i in range(3) if i != band)
-    swapped = dims[first] in COLS and dims[second] in ROWS
-    letters = {band: "b", first: "w" if swapped else "h", second: "h" if swapped else "w"}
-    return "".join(letters[i] for i in range(3))
+    return axes_order(band, dims)
 
 
 def read(
@@ -182,12 +182,7 @@ def _grid(
     if not down or not across:
         return stored, str(crs)
     (top, dy), (left, dx) = down, across
-    if stored is not None:
-        a, b, c, d, e, f = stored
-        near = np.allclose([a, e], [dx, dy], rtol=1e-3) and not (b or d)
-        if near and abs(c - left) < EVEN * abs(dx) and abs(f - top) < EVEN * abs(dy):
-            return stored, str(crs)
-    return (dx, 0.0, left, 0.0, dy, top), str(crs)
+    return corrected(stored, (dx, 0.0, left, 0.0, dy, top)), str(crs)
 
 
 def _transform(words: Any, listed: Any) -> tuple[float, ...] | None:

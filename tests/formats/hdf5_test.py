@@ -40,6 +40,84 @@ def test_the_axis_of_the_bands(order, hint, options, tmp_path, cube):
             assert scene.meta.wavelengths is None
 
 
+def by_xarray(path, values, dims, coords, **encoding):
+    xarray = pytest.importorskip("xarray")
+    scene = xarray.Dataset({"rfl": (dims, values)}, {d: coords[d] for d in dims if d in coords})
+    scene.to_netcdf(path, engine="h5netcdf", encoding={"rfl": encoding})
+    return path
+
+
+COORDS = {
+    "y": 4e6 - 10 * np.arange(7),
+    "x": 5e5 + 20 * np.arange(9),
+    "band": np.linspace(450, 650, 5),
+    "time": [0],
+}
+PLACE = (20, 0, 5e5 - 10, 0, -10, 4e6 + 5)
+
+
+@pytest.mark.parametrize("options", [{}, {"zlib": True}])
+@pytest.mark.parametrize(
+    "dims", ["y x band", "x y band", "band x y", "x band y", "time band y x", "x y time band"]
+)
+def test_axes_in_any_order_and_a_time_of_one(dims, options, tmp_path, cube):
+    values = cube.transpose(["y x band".split().index(d) for d in dims.split() if d != "time"])
+    if "time" in dims:
+        values = np.expand_dims(values, dims.split().index("time"))
+    path = by_xarray(tmp_path / "a.nc", values, dims.split(), COORDS, **options)
+    with open_scene(path) as scene:
+        np.testing.assert_array_equal(scene.read(), cube)
+        np.testing.assert_array_equal(scene.read(slice(2, 4), slice(1, 8)), cube[2:4, 1:8])
+        np.testing.assert_allclose(scene.meta.wavelengths, COORDS["band"])
+        np.testing.assert_allclose(scene.meta.transform, PLACE)
+    places = {name: COORDS[name] for name in "yx"}  # nothing but their names says which are bands
+    path = by_xarray(tmp_path / "b.nc", values, dims.replace("band", "z").split(), places)
+    np.testing.assert_array_equal(read_scene(path)[0], cube)
+
+
+def test_two_times_are_two_scenes(tmp_path, cube):
+    path = by_xarray(tmp_path / "a.nc", np.stack([cube, cube]), ["time", "y", "x", "band"], {})
+    with pytest.raises(UserError, match=r"no array with three axes.*rfl \(2x7x9x5\)"):
+        open_scene(path)
+
+
+def test_one_band_without_an_axis_of_its_own(tmp_path, cube):
+    path = by_xarray(tmp_path / "a.nc", cube[..., 0].T, ["x", "y"], COORDS)
+    found, meta = read_scene(path, variable="rfl")
+    np.testing.assert_array_equal(found[..., 0], cube[..., 0])
+    np.testing.assert_allclose(meta.transform, PLACE)
+
+
+@pytest.mark.parametrize("ending", ["nc", "h5"])
+def test_what_xarray_has_cut_lies_where_its_coordinates_say(ending, tmp_path, cube, meta):
+    """The transform is text to xarray, which it leaves as it was; a value may be another one."""
+    xarray = pytest.importorskip("xarray")
+    path = tmp_path / f"a.{ending}"
+    write_scene(path, cube, meta)
+    with xarray.open_dataset(path, engine="h5netcdf", decode_coords="all") as scene:
+        part = scene.isel(x=slice(2, 8), y=slice(1, 6))
+        part.to_netcdf(tmp_path / "part.nc", engine="h5netcdf")
+        part.isel(wavelength=[1, 2]).to_netcdf(tmp_path / "bands.nc", engine="h5netcdf")
+        scene["cube"] = 2 * scene["cube"]
+        scene.to_netcdf(tmp_path / "twice.nc", engine="h5netcdf")
+    a, b, c, d, e, f = meta.transform
+    for name, bands in (("part", slice(None)), ("bands", [1, 2])):
+        found, after = read_scene(tmp_path / f"{name}.nc")
+        np.testing.assert_array_equal(found, cube[1:6, 2:8, bands])
+        np.testing.assert_allclose(after.transform, (a, b, c + 2 * a, d, e, f + e))
+        assert (after.scale, after.nodata, after.crs) == (meta.scale, meta.nodata, meta.crs)
+        np.testing.assert_array_equal(after.wavelengths, meta.wavelengths[bands])
+    found, after = read_scene(tmp_path / "twice.nc")
+    np.testing.assert_allclose(found * after.scale, 2 * cube * meta.scale)
+    assert after.transform == meta.transform and after.sensor == meta.sensor
+
+
+def test_a_rotated_map_is_not_that_of_its_coordinates(tmp_path, cube, utm):
+    meta = SceneMeta(crs=utm, transform=(10, 3, 5e5, 4, -10, 4e6))
+    write_scene(tmp_path / "a.nc", cube, meta)
+    assert read_scene(tmp_path / "a.nc")[1] == meta
+
+
 def test_without_any_hint_the_bands_are_last(tmp_path, cube):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["values"] = cube.astype(">i4")

@@ -100,9 +100,18 @@ def test_the_right_variable(version, tmp_path, cube):
     np.testing.assert_array_equal(read_scene(path, variable="pan")[0], cube[..., :1])
 
 
-def test_band_numbers_are_not_wavelengths(tmp_path, cube):
-    scipy.io.savemat(tmp_path / "a.mat", dict(cube=cube, bands=np.arange(1, 6)))
+@pytest.mark.parametrize("last", [5, 220])
+def test_band_numbers_are_not_wavelengths(last, tmp_path, cube):
+    """However many there are: 220 is no wavelength either."""
+    numbers = np.unique(np.linspace(1, last, 5).astype(int))
+    scipy.io.savemat(tmp_path / "a.mat", dict(cube=cube, bands=numbers))
     assert open_scene(tmp_path / "a.mat").meta.wavelengths is None
+
+
+def test_axes_of_length_1_are_none(tmp_path, cube):
+    for packed in (False, True):
+        scipy.io.savemat(tmp_path / "a.mat", dict(cube=cube[None]), do_compression=packed)
+        np.testing.assert_array_equal(read_scene(tmp_path / "a.mat")[0], cube)
 
 
 def test_a_file_without_a_cube_lists_what_it_has(tmp_path):

@@ -77,7 +77,7 @@ def test_shards_hold_chunks_that_others_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("version", [3, 2])
-@pytest.mark.parametrize("dims", ["y x band", "band y x", "x band y"])
+@pytest.mark.parametrize("dims", ["y x band", "band y x", "x band y", "x time band y"])
 def test_theirs_is_read_by_us(tmp_path, version, dims):
     values = np.where(CUBE < 100, np.nan, CUBE).astype(np.float32)
     found = xarray.DataArray(
@@ -90,7 +90,8 @@ def test_theirs_is_read_by_us(tmp_path, version, dims):
         },
         name="reflectance",
     )
-    found = found.rio.write_crs("EPSG:32632").transpose(*dims.split())
+    found = found.rio.write_crs("EPSG:32632").expand_dims(["time"] if "time" in dims else [])
+    found = found.transpose(*dims.split())
     found.to_dataset().to_zarr(tmp_path / "b.zarr", zarr_format=version)
     values_read, meta = read_scene(tmp_path / "b.zarr")
     np.testing.assert_array_equal(values_read, values)
