@@ -30,7 +30,7 @@ def arrays_of(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         return {
             item.name: matlab5.load(path, item, order).T
             for item in found
-            if item.name in names and not item.text
+            if item.name in names and not item.text and not item.unread
         }
 
 

@@ -27,9 +27,9 @@ def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
 
         return hdf5.open_scene(path, variable=variable, matlab=True)
     order, found = matlab5.scan(path)
-    arrays = {item.name: item for item in found if not item.text}
+    arrays = {item.name: item for item in found if not item.text and not item.unread}
     texts = {item.name: item for item in found if item.text}
-    name = choose(path, {key: item.shape for key, item in arrays.items()}, variable)
+    name = _chosen(path, found, {key: item.shape for key, item in arrays.items()}, variable)
     shape = cube_shape(path, name, arrays[name].shape)
     meta = _meta(path, order, arrays, texts, shape[2])
     if arrays[name].packed is None:
@@ -38,6 +38,22 @@ def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
         return RawReader(path, layout, meta, kind=KIND, data=path)
     cube = matlab5.load(path, arrays[name], order)
     return ArrayReader(path, cube.reshape(shape[::-1]).transpose(2, 1, 0), meta, kind=KIND)
+
+
+def _chosen(
+    path: Path, found: list[matlab5.Variable], shapes: dict[str, tuple], variable: str | None
+) -> str:
+    """The name of the cube; where there is none, what else there is in which it may be."""
+    try:
+        return choose(path, shapes, variable)
+    except UserError as error:
+        others = [f"{item.name} is {item.unread}" for item in found if item.unread][:8]
+        if not others:
+            raise
+        raise UserError(
+            f"{error}. {', '.join(others)}: not read here; save the cube as a variable of its own "
+            "(of a structure S: save('cube.mat', '-struct', 'S'))"
+        ) from None
 
 
 def _meta(path: Path, order: str, arrays: dict, texts: dict, bands: int) -> SceneMeta:

@@ -21,6 +21,8 @@ STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"
 CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4"}
 CLASSES |= {14: "i8", 15: "u8"}
 CHAR, MATRIX, COMPRESSED = 4, 14, 15
+CELL, STRUCT, SPARSE = 1, 2, 5
+UNREAD = {CELL: "a cell array", STRUCT: "a structure", SPARSE: "sparse"}
 TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 LIMIT = 1 << 31  # bytes of one variable
 HEAD = 1 << 16  # as much as flags, sizes and name can take
@@ -38,6 +40,7 @@ class Variable:
     start: int  # of the values: in the file, or in the inflated element
     nbytes: int
     packed: tuple[int, int] | None = None  # where the compressed element lies in the file
+    unread: str = ""  # what it is, where it is no array of real numbers or text
 
     def dtype(self, order: str) -> np.dtype:
         """The stored type."""
@@ -56,7 +59,8 @@ def byte_order(path: Path, start: bytes) -> str:
 
 
 def scan(path: Path) -> tuple[str, list[Variable]]:
-    """Byte order, and the numeric and text arrays at the top level of a file."""
+    """Byte order, and what lies at the top level of a file: numeric and text arrays, and the names
+    of structures, cells and the like."""
     size = path.stat().st_size
     found: list[Variable] = []
     with open(path, "rb") as file:
@@ -97,15 +101,19 @@ def _element(data: bytes, place: int, order: str) -> tuple[int, int, int, int]:
 def _variable(
     data: bytes, order: str, base: int, total: int, packed: tuple[int, int] | None = None
 ) -> Variable | None:
-    """The array whose element starts with `data`; none for cells, structures, objects, sparse."""
+    """The array whose element starts with `data`; none for objects, and only a name for cells,
+    structures, sparse and complex arrays."""
     _, nbytes, flags_at, place = _element(data, 0, order)
     flags = struct.unpack_from(order + "I", data, flags_at)[0]
-    if flags & 0xFF not in (CHAR, *CLASSES) or flags & 0x0800:  # 0x0800: complex
+    if flags & 0xFF not in (CHAR, *CLASSES, *UNREAD):
         return None
+    unread = UNREAD.get(flags & 0xFF, "complex" if flags & 0x0800 else "")
     _, nbytes, start, place = _element(data, place, order)
     shape = struct.unpack_from(f"{order}{nbytes // 4}i", data, start)
     _, nbytes, start, place = _element(data, place, order)
     name = data[start : start + nbytes].decode("latin-1")
+    if unread:
+        return Variable(name, shape, False, 0, 0, 0, packed, unread)
     kind, nbytes, start, _ = _element(data, place, order)
     text = flags & 0xFF == CHAR
     count = 1

@@ -114,6 +114,26 @@ def test_axes_of_length_1_are_none(tmp_path, cube):
         np.testing.assert_array_equal(read_scene(tmp_path / "a.mat")[0], cube)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (lambda cube: {"data": cube, "wl": np.arange(5.0)}, "S is a structure"),
+        (lambda cube: np.array([[cube]], object), "S is a cell array"),
+        (lambda cube: cube + 1j, "S is complex"),
+    ],
+)
+def test_what_is_not_read_is_named(value, kind, packed, tmp_path, cube):
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"S": value(cube)}, do_compression=packed)
+    with pytest.raises(UserError, match=f"no array with three axes.*{kind}: not read.*-struct"):
+        open_scene(path)
+    with pytest.raises(UserError, match=f"no array 'S'.*{kind}"):
+        open_scene(path, variable="S")
+    scipy.io.savemat(path, {"S": value(cube), "cube": cube}, do_compression=packed)
+    np.testing.assert_array_equal(read_scene(path)[0], cube)
+
+
 def test_a_file_without_a_cube_lists_what_it_has(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", dict(Y=np.eye(4), nRow=3))
     with pytest.raises(UserError, match=r"no array with three axes.*Y \(4x4\), nRow \(1x1\)"):
