@@ -8,17 +8,23 @@ driver may open a file, so that no file can point GDAL at another one.
 import math
 import os
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import carried, enmap, geotiff_meta
+from hsisr_jax.formats.gdal import (
+    ALONE,
+    alpha_bands,
+    check_pages,
+    masked,
+    open_tiff,
+    opened,
+    settings,
+)
 from hsisr_jax.formats.raw import Staged, flush, partial, stale
 from hsisr_jax.formats.scene import (
     NUMERIC,
@@ -33,63 +39,7 @@ from hsisr_jax.formats.scene import (
 BLOCK = 256
 OVERVIEW = 512  # pixels: a picture no larger needs no smaller copy of itself
 COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
-# A file beside it would be opened by any driver of GDAL.
-ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-MAX_PAGES = 2048  # the finest sensors have some 700 bands
 SPARE = 1 << 22  # bytes of a tile that may be larger than its file: the last is cut
-
-
-@contextmanager
-def _settings(**more: Any) -> Iterator[None]:
-    """A small block cache: GDAL's own would take 5% of the machine's memory. Of one thread only."""
-    import rasterio
-
-    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536, **more):
-        yield
-
-
-def _open(path: Path | str, mode: str = "r", **options: Any) -> Any:
-    """A dataset; no other driver of GDAL may open the file."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with warnings.catch_warnings(), _settings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, mode, driver="GTiff", **options)
-
-
-@contextmanager
-def _opened(path: Path | str, **settings: Any) -> Iterator[Any]:
-    """A dataset for a while."""
-    with _settings(**settings), _open(path) as dataset:
-        yield dataset
-
-
-def _masked(path: Path) -> bool:
-    """Whether the file hides pixels by a mask of its own."""
-    from rasterio.enums import MaskFlags
-
-    with _opened(path, **ALONE) as dataset:
-        flags = dataset.mask_flag_enums[0]
-    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-
-
-def check_pages(path: Path) -> None:
-    """Refuse more pages than a cube has bands: GDAL goes through all of them for each."""
-    with path.open("rb") as file:
-        head = file.read(16)
-        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-        big = int.from_bytes(head[2:4], order) == 43
-        count, entry, pointer = (8, 20, 8) if big else (2, 12, 4)
-        place, pages = int.from_bytes(head[8:16] if big else head[4:8], order), 0
-        while place:
-            pages += 1
-            if pages > MAX_PAGES:
-                raise UserError(f"{path}: it has more than {MAX_PAGES} pages; save it as bands")
-            file.seek(place)
-            entries = int.from_bytes(file.read(count), order)
-            file.seek(place + count + entries * entry)
-            place = int.from_bytes(file.read(pointer), order)
 
 
 class GeoTiffReader(SceneReader):
@@ -100,21 +50,26 @@ class GeoTiffReader(SceneReader):
     def __init__(self, path: Path):
         self.path: Path = path
         check_pages(path)
-        with _opened(path) as first:
+        with opened(path) as first:
             pages = [name for name in first.subdatasets if name.startswith("GTIFF_DIR:")]
             self.height, self.width = first.height, first.width
             self._check(first, max(1, len(pages)))
-            self.dtype = np.dtype(first.dtypes[0])
-            self.bands = first.count
-            self.meta = geotiff_meta.meta_of(path, first)
+            self.dtype = self.stored = np.dtype(first.dtypes[0])
+            alpha, marked = alpha_bands(first, geotiff_meta.tags_of(first))
+            self.alpha, self.notes = alpha, _of_alpha(alpha, marked)
+            self.chosen = [band for band in range(1, first.count + 1) if band not in alpha]
+            self.bands = len(self.chosen)
+            self.meta = geotiff_meta.meta_of(path, first, self.chosen)
             beside = {Path(file) for file in first.files} | geotiff_meta.beside(path)
             self.sidecars = tuple(sorted(file for file in beside - {path} if file.is_file()))
         self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
         self.bands = len(self.pages) or self.bands
         self.meta = geotiff_meta.completed(path, self.meta, self.bands)
-        self.masked = not self.pages and _masked(path)
+        self.masked = not self.pages and (bool(alpha) or masked(path))
         self.mask = None if self.masked else self._beside()
         if (self.masked or self.mask) and self.meta.nodata is None:
+            if self.dtype.itemsize == 1:  # each of its 256 values may be a valid one
+                self.dtype = np.dtype(np.int16)
             self.meta = replace(self.meta, nodata=no_data_of(self.dtype))
 
     def _beside(self) -> Path | None:
@@ -123,7 +78,7 @@ class GeoTiffReader(SceneReader):
         if not mask.is_file():
             return None
         try:
-            with _opened(mask, **ALONE) as dataset:
+            with opened(mask, **ALONE) as dataset:
                 shape = dataset.height, dataset.width
                 fits = shape == (self.height, self.width) and dataset.dtypes[0] == "uint8"
                 check_size(mask, math.prod(shape), mask.stat().st_size, packed=True)
@@ -132,7 +87,7 @@ class GeoTiffReader(SceneReader):
         if fits:
             self.sidecars = tuple(sorted({*self.sidecars, mask}))
             return mask
-        self.notes = (f"its mask {mask.name} cannot be read, and hides nothing",)
+        self.notes += (f"its mask {mask.name} cannot be read, and hides nothing",)
         return None
 
     def _check(self, dataset: Any, pages: int) -> None:
@@ -157,9 +112,9 @@ class GeoTiffReader(SceneReader):
         alike = []
         # `GTIFF_DIR:12:file.tif` is page 12; GDAL lists page 10 before page 2
         for name in sorted(pages, key=lambda name: int(name.split(":")[1])):
-            with _opened(name) as page:
+            with opened(name) as page:
                 same = (page.height, page.width, page.count) == (self.height, self.width, 1)
-                if same and np.dtype(page.dtypes[0]) == self.dtype:
+                if same and np.dtype(page.dtypes[0]) == self.stored:
                     alike.append(name)
         return alike if len(alike) > 1 else []
 
@@ -172,17 +127,29 @@ class GeoTiffReader(SceneReader):
             return cube.transpose(1, 2, 0)
         part = Window(cols.start, rows.start, width, height)
         if not self.pages:
-            with _opened(self.path, **(ALONE if self.masked else {})) as dataset:
-                dataset.read(window=part, out=cube)
+            with opened(self.path, **(ALONE if self.masked else {})) as dataset:
+                dataset.read(self.chosen, window=part, out=cube)
+                if self.alpha:
+                    seen = dataset.read(self.alpha[0], window=part)
+                elif self.masked:
+                    seen = dataset.read_masks(1, window=part)
                 if self.masked:
-                    cube[:, dataset.read_masks(1, window=part) == 0] = self.meta.nodata
+                    cube[:, seen == 0] = self.meta.nodata
         for band, name in enumerate(self.pages):
-            with _opened(name) as page:
+            with opened(name) as page:
                 page.read(1, window=part, out=cube[band])
         if self.mask:
-            with _opened(self.mask, **ALONE) as dataset:
+            with opened(self.mask, **ALONE) as dataset:
                 cube[:, dataset.read(1, window=part) == 0] = self.meta.nodata
         return np.ascontiguousarray(cube.transpose(1, 2, 0))
+
+
+def _of_alpha(alpha: list[int], marked: list[int]) -> tuple[str, ...]:
+    """What is to be said of bands that are marked as transparency."""
+    hides = "is transparency (alpha): where it is 0 there is no data"
+    shown = "is marked as alpha and holds other values: it is read as a band"
+    words = {band: hides for band in alpha} | {band: shown for band in marked}
+    return tuple(f"its band {band} {text}" for band, text in words.items())
 
 
 def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
@@ -230,19 +197,19 @@ class GeoTiffWriter(SceneWriter):
             raise
 
     def _open(self, mode: str, **profile: Any) -> None:
-        self.dataset = _open(partial(self.path), mode, **profile)
+        self.dataset = open_tiff(partial(self.path), mode, **profile)
 
     def _close(self) -> None:
         dataset, self.dataset = self.dataset, None
         if dataset is not None:
-            with _settings():
+            with settings():
                 dataset.close()
 
     def _write(self, row: int, col: int, block: np.ndarray) -> None:
         from rasterio.windows import Window
 
         part = Window(col, row, block.shape[1], block.shape[0])
-        with _settings():
+        with settings():
             self.dataset.write(np.ascontiguousarray(block.transpose(2, 0, 1)), window=part)
 
     def _sync(self) -> None:
@@ -276,7 +243,7 @@ def optimise(path: Path, compress: str, dtype: np.dtype) -> None:
 
     beside = path.with_name(f"{path.name}.cog")
     try:
-        with _settings(), _open(path, "r+") as dataset:
+        with settings(), open_tiff(path, "r+") as dataset:
             side, factors = max(dataset.height, dataset.width), list[int]()
             while side > OVERVIEW:
                 factors.append(2 ** (len(factors) + 1))
@@ -285,7 +252,7 @@ def optimise(path: Path, compress: str, dtype: np.dtype) -> None:
                 method = Resampling.average if dtype.kind == "f" else Resampling.nearest
                 dataset.build_overviews(factors, method)
         predictor = {"f": 3, "i": 2, "u": 2}.get(dtype.kind, 1)
-        with _settings():
+        with settings():
             copy(path, beside, driver="GTiff", COPY_SRC_OVERVIEWS="YES", TILED="YES",
                  BLOCKXSIZE=BLOCK, BLOCKYSIZE=BLOCK, COMPRESS=compress.upper(),
                  PREDICTOR=predictor, INTERLEAVE="BAND", BIGTIFF="IF_SAFER",
@@ -302,6 +269,8 @@ def _profile(new: NewScene) -> dict[str, Any]:
     (height, width, bands), meta = new.shape, new.meta
     profile = dict(height=height, width=width, count=bands, dtype=new.dtype.name)
     profile |= dict(nodata=meta.nodata, interleave="band", BIGTIFF="IF_SAFER")
+    # GDAL takes the fourth of four 8-bit bands for transparency unless it is told not to.
+    profile |= dict(ALPHA="NO")
     if min(height, width) >= BLOCK:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,20 @@ WKT = "crs_wkt"  # only for a reference system that GDAL does not know
 OURS = {"description": "TIFFTAG_IMAGEDESCRIPTION", "sensor": "sensor", "units": "data_units"}
 
 
-def meta_of(path: Path, dataset: Any) -> SceneMeta:
-    """The metadata in the file itself."""
-    tags = dataset.tags()
+def tags_of(dataset: Any) -> list[dict[str, str]]:
+    """The tags of every band, by lower-case names."""
     bands = range(1, dataset.count + 1)
-    each = [{k.lower(): v for k, v in dataset.tags(band).items()} for band in bands]
+    return [{k.lower(): v for k, v in dataset.tags(band).items()} for band in bands]
+
+
+def meta_of(path: Path, dataset: Any, bands: Sequence[int]) -> SceneMeta:
+    """The metadata in the file itself, of these bands."""
+    tags = dataset.tags()
+    every = tags_of(dataset)
+    each = [every[band - 1] for band in bands]
     imagery = [dataset.tags(band, ns="IMAGERY") for band in bands]
-    names = tuple(name or "" for name in dataset.descriptions)
+    names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
+    gains, shifts = ([x[band - 1] for band in bands] for x in (dataset.scales, dataset.offsets))
     wavelengths, fwhm = _wavelengths(each, imagery, names)
     if wavelengths and list(names) == [f"{centre:g} nm" for centre in wavelengths]:
         names = ()  # ours, for the lists of other programs
@@ -42,10 +50,10 @@ def meta_of(path: Path, dataset: Any) -> SceneMeta:
         names = names if any(names) else kept
     scales, offsets = (
         set(np.unique(values).tolist())
-        for values in (dataset.scales, dataset.offsets)  # one NaN
+        for values in (gains, shifts)  # one NaN
     )
     if len(scales) > 1 or len(offsets) > 1:
-        both = (carried.listed(values) for values in (dataset.scales, dataset.offsets))
+        both = (carried.listed(values) for values in (gains, shifts))
         extra |= dict(zip(carried.GAINS, both))
         scales, offsets = {1.0}, {0.0}
     identity, system = dataset.transform.is_identity, dataset.crs

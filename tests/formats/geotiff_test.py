@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from hsisr_jax.errors import UserError
@@ -158,6 +159,50 @@ def test_pixels_behind_a_mask_have_no_data(tmp_path, cube, dtype, nodata, expect
     np.testing.assert_array_equal(found[mask == 255], cube[mask == 255])
     np.testing.assert_array_equal(found[2:4, 5], np.full((2, 5), expected, dtype))
     np.testing.assert_array_equal(part, found[3:7, 4:9])
+
+
+@pytest.mark.parametrize("kind", ["alpha", "mask"])
+def test_of_8_bits_every_value_may_be_valid(tmp_path, cube, kind):
+    """Hidden pixels get a value that none of the 256 is."""
+    cube, mask = (cube % 251).astype("u1"), np.full((7, 9), 255, "u1")
+    cube[0, 0], cube[0, 1], mask[2:4, 5], mask[4, 5] = 0, 255, 0, 128
+    planes = [*cube.transpose(2, 0, 1), *([mask] if kind == "alpha" else [])]
+    facts = {"dtype": "uint8", "height": 7, "width": 9, "count": len(planes)}
+    inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
+    with inside, rasterio.open(tmp_path / "a.tif", "w", "GTiff", **facts) as image:
+        if kind == "alpha":
+            image.colorinterp = [ColorInterp.gray] * 5 + [ColorInterp.alpha]
+        image.write(np.stack(planes))
+        for band in range(1, 6):
+            image.update_tags(band, wavelength=400 + 10 * band, wavelength_units="nm")
+        if kind == "mask":
+            image.write_mask(mask)
+    with open_scene(tmp_path / "a.tif") as scene:
+        found, part, meta = scene.read(), scene.read(slice(3, 7), slice(4, 9)), scene.meta
+        assert scene.dtype == np.int16 and scene.bands == 5
+        assert [("transparency" in note) for note in scene.notes] == [True] * (kind == "alpha")
+    np.testing.assert_array_equal(found[mask > 0], cube[mask > 0])
+    assert (found[mask == 0] == meta.nodata).all() and (found[mask > 0] != meta.nodata).all()
+    np.testing.assert_array_equal(part, found[3:7, 4:9])
+    np.testing.assert_allclose(meta.wavelengths, [410, 420, 430, 440, 450])
+
+
+def test_a_fourth_band_that_gdal_takes_for_transparency_is_a_band(tmp_path, cube):
+    """It marks that of four 8-bit bands, and is told not to in what is written here."""
+    cube = (cube[..., :4] % 251).astype("u1")
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        assert image.colorinterp[3] is ColorInterp.alpha
+    with open_scene(tmp_path / "a.tif") as scene:
+        np.testing.assert_array_equal(scene.read(), cube)
+        assert scene.meta.nodata is None and "band 4 is marked as alpha" in scene.notes[0]
+    for compress in ("none", "deflate"):
+        write_scene(tmp_path / "b.tif", cube, compress=compress)
+        with rasterio.open(tmp_path / "b.tif") as image:
+            assert ColorInterp.alpha not in image.colorinterp
+        with open_scene(tmp_path / "b.tif") as scene:
+            np.testing.assert_array_equal(scene.read(), cube)
+            assert not scene.notes
 
 
 def test_a_mask_beside_the_file(tmp_path, cube):
