@@ -122,20 +122,25 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
     if many.several(options.input, options.output):
         if options.parts:
             raise UserError("--parts is for one scene; many are shared out as they are")
-        scale = trained.load(options.workdir).card.scale if options.workdir else options.scale
         sources = many.inputs(options.input)
+        scale = _scale(options)
         return many.predict(load, sources, options.output, scale, chosen, after=after)
     if options.report:
         scene_page.check(options.output)
     if options.uncertainty:
-        beside = options.uncertainty
-        uncertainty.check(options.input, options.output, beside, variable=chosen.variable)
+        beside, scale = options.uncertainty, _scale(options)
+        uncertainty.check(options.input, options.output, beside, scale, variable=chosen.variable)
     target = places.where(options.output)
     if options.parts:
         shared.predict(load, options.input, target, chosen, options.parts, after=after)
     else:
         predict.make(load, options.input, target, chosen, after)
     return 0
+
+
+def _scale(options: flags.FlagValues) -> int:
+    """That of the workdir's network, or the one that was asked for."""
+    return trained.load(options.workdir).card.scale if options.workdir else options.scale
 
 
 def _prediction(options: flags.FlagValues) -> Options:

@@ -75,13 +75,16 @@ def _carried(found: dict[str, Any], shrink: float) -> str:
     return f"; a table made one scale coarser held {100 * found['carried']:.1f} % of them"
 
 
-def check(input: str | os.PathLike, output: str, target: str, *, variable: str = "") -> None:
-    """Refuses before any work a file that cannot be written."""
+def check(
+    input: str | os.PathLike, output: str, target: str, scale: int, *, variable: str = ""
+) -> None:
+    """Refuses before any work a file that cannot be written, and a scene that is too small."""
     files = [{path.resolve() for path in formats.written_files(one)} for one in (target, output)]
     if files[0] & files[1] or where(target) == where(output):
         raise UserError(f"--uncertainty={target} is the file of --output: give another name")
     with formats.open_scene(input, variable=variable or None) as scene:
         formats.check_target(target, scene)
+        without_truth.check_size(scene, scale)
 
 
 def calibrated(

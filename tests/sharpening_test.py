@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import rasterio
@@ -99,6 +101,8 @@ PLAIN = changed(60)
         (np.zeros((4, 4, 0)), {}, "rows, columns, bands"),
         ([[[1, 2, 3], [1]]], {}, "one array"),
         (None, {}, "real numbers"),
+        ("scene.tif", {}, "an array, not a name: hsisr_jax.predict.sharpen"),
+        (SimpleNamespace(dims=("band", "y", "x"), coords={}), {}, "hsisr_jax.xarray.sharpen"),
         (np.full((4, 4, 2), np.nan), {}, "NaN"),
         (np.full((4, 4, 2), np.inf), {}, "NaN"),
         (np.zeros((4, 4, 2), complex), {}, "real numbers"),
@@ -133,6 +137,7 @@ def test_bad_input_is_told_in_a_line(cube, options, words):
     [
         (PLAIN.astype(">f4"), PLAIN),
         (np.asfortranarray(PLAIN), PLAIN),
+        (jnp.asarray(PLAIN, jnp.bfloat16), np.asarray(PLAIN, jnp.bfloat16).astype(float)),
         (PLAIN[::-1, ::-1].copy()[::-1, ::-1], PLAIN),  # negative strides
         (PLAIN.astype(np.longdouble), PLAIN),
         (np.ma.masked_equal(changed(-1), -1), changed(np.nan)),

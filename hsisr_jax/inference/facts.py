@@ -6,6 +6,7 @@ depend on how the scene was divided into blocks, except that with few bands the 
 differences of pixels within one block.
 """
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -114,12 +115,22 @@ def as_array(cube: object) -> np.ndarray:
         if not hidden.any() or values.dtype.kind not in "iufb":
             return values
         return np.where(hidden, np.nan, values.astype(np.promote_types(values.dtype, np.float32)))
+    if hasattr(cube, "dims") and hasattr(cube, "coords"):
+        raise UserError(
+            f"a {type(cube).__name__} is sharpened by hsisr_jax.xarray.sharpen, which knows its "
+            "dimensions and no-data value; here give its values as (rows, columns, bands)"
+        )
+    if isinstance(cube, str | os.PathLike):
+        raise UserError(
+            "a cube is an array, not a name: hsisr_jax.predict.sharpen takes scene files"
+        )
     try:
-        return np.asarray(cube)
+        array = np.asarray(cube)
     except ValueError as error:
         raise UserError(
             f"a cube is one array (rows, columns, bands) of numbers ({error})"
         ) from None
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def checked(cube: np.ndarray, nodata: float | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -174,12 +174,7 @@ def read(scene: SceneReader, rows: slice | None = None, cols: slice | None = Non
 def part_of(scene: SceneReader, scale: int, *, values: int = VALUES) -> tuple[slice, slice]:
     """The part of a scene that is scored: whole blocks of `scale` pixels; of a large scene a window
     in the middle, or another one where that has much no-data."""
-    least = LEAST * scale
-    if min(scene.height, scene.width) < least:
-        raise UserError(
-            f"{scene.path} is {scene.height} x {scene.width}: too small to be degraded by {scale} "
-            f"and scored, which takes {least} pixels a side or more"
-        )
+    least = check_size(scene, scale)
     pixels = values // scene.bands
     height = min(scene.height, max(int(pixels**0.5), least))
     width = min(scene.width, max(pixels // height, least))
@@ -195,6 +190,17 @@ def part_of(scene: SceneReader, scale: int, *, values: int = VALUES) -> tuple[sl
             break
     row, col = max(known, key=lambda place: known[place])
     return slice(row, row + height), slice(col, col + width)
+
+
+def check_size(scene: SceneReader, scale: int) -> int:
+    """Refuses a scene that is too small to be degraded; returns the least pixels a side."""
+    least = LEAST * scale
+    if min(scene.height, scene.width) < least:
+        raise UserError(
+            f"{scene.path} is {scene.height} x {scene.width}: too small to be degraded by {scale} "
+            f"and scored, which takes {least} pixels a side or more"
+        )
+    return least
 
 
 def cropped(
