@@ -510,6 +510,8 @@ def test_other_settings_start_anew(rcam, tmp_path, capsys):
     ("options", "word"),
     [({"precision": "float16"}, "--precision"), ({"dtype": "text"}, "--dtype"),
      ({"normalise": "max"}, "--normalise"), ({"output_scale": -1.0}, "--output_scale"),
+     ({"output_scale": 1e300}, "--output_scale=1e"), ({"input_scale": 1e-300}, "--input_scale=1e"),
+     ({"input_scale": np.nan}, "--input_scale=nan: use a number from 1e-30 to 1e.30"),
      ({"tile": 4, "overlap": 4}, "cannot overlap"), ({"tile": -8}, "--tile=-8: use")],
 )  # fmt: skip
 def test_options_that_make_no_sense(bicubic, tmp_path, options, word):

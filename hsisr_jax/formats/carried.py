@@ -4,7 +4,7 @@ Lists are as in an ENVI header, in braces; its pixels count from 1 at the first 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 GCPS = "ground control points"  # ours: {column, row, x, y, z, ...}, pixels from 0 at the corner
 ENTRIES = {"geo points": 4, GCPS: 5}  # of each point, the column and the row first
@@ -36,6 +36,14 @@ def gains(extra: Mapping[str, str], bands: int) -> dict[str, list[float]]:
         if len(entries) == bands and all(map(is_number, entries))
     }
     return found if any(len(set(values)) > 1 for values in found.values()) else {}
+
+
+def absurd_gains(extra: Mapping[str, str], largest: float) -> Iterator[tuple[str, int, str]]:
+    """Gains and offsets of single bands that are no numbers below `largest`: field, band, entry."""
+    for key in GAINS:
+        for band, entry in enumerate(items(extra.get(key, "")), 1):
+            if not is_number(entry) or not abs(float(entry)) < largest:
+                yield key, band, entry
 
 
 def points(extra: Mapping[str, str]) -> list[list[float]]:

@@ -35,10 +35,12 @@ def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
         for key, names in FIELDS.items()
     }
     known: dict[str, Any] = {
-        key: values[key] for key in ("wavelengths", "fwhm") if len(values[key]) == bands
+        key: values[key]
+        for key in ("wavelengths", "fwhm")
+        if len(values[key]) == bands and np.isfinite(values[key]).all()
     }
     if all(len(values[key]) == bands for key in ("scale", "offset")):
-        if np.ptp(values["scale"]) or np.ptp(values["offset"]):
+        if not (np.ptp(values["scale"]) == np.ptp(values["offset"]) == 0):
             lists = dict(
                 zip(carried.GAINS, map(carried.listed, (values["scale"], values["offset"])))
             )
@@ -46,7 +48,7 @@ def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:
         else:
             known |= {key: float(values[key][0]) for key in ("scale", "offset")}
     background = _listed(text, ("backgroundValue",))
-    if meta.nodata is None and background.size:
+    if meta.nodata is None and background.size and np.isfinite(background[0]):
         known["nodata"] = float(background[0])
     sensor = "DESIS" if "DESIS" in path.stem.upper() or "<mission>DESIS" in text else "EnMAP"
     return replace(meta, **known, sensor=meta.sensor or sensor)
@@ -84,10 +86,7 @@ def beside(path: Path) -> Path | None:
 
 
 def _listed(text: str, fields: tuple[str, ...]) -> np.ndarray:
-    """The values of every `<field>`, of whatever case."""
+    """The values of every `<field>`, of whatever case; NaN where it is no number."""
     names = "|".join(fields)
-    found = re.findall(rf"<({names})>\s*([-+0-9.eE]{{1,40}})\s*</\1>", text, re.IGNORECASE)
-    try:
-        return np.array([float(value) for _, value in found])
-    except ValueError:
-        return np.array([])
+    found = re.findall(rf"<({names})>\s*([^<>]{{1,40}}?)\s*</\1>", text, re.IGNORECASE)
+    return np.array([float(value) if carried.is_number(value) else np.nan for _, value in found])

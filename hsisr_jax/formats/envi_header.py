@@ -160,6 +160,7 @@ def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
     wavelengths, fwhm = _wavelengths(path, header, bands)
     bbl = numbers(path, header, "bbl", bands)
     gain, shift = (numbers(path, header, key, bands) for key in GAINS)
+    SceneMeta(extra=header).check_units(path)
     factor = number(path, header, "reflectance scale factor", None)
     if factor == 0:
         raise UserError(f"{path}: 'reflectance scale factor' is 0; correct it or remove it")

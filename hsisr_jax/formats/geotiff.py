@@ -159,6 +159,7 @@ def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
         return reader
     from hsisr_jax.formats.products.base import GainReader, unused
 
+    reader.meta.check_units(path)
     reader.notes += unused(enmap.quality_layers(path))
     return GainReader(reader) if carried.gains(reader.meta.extra, reader.bands) else reader
 

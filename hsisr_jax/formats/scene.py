@@ -106,13 +106,19 @@ class SceneMeta:
         return self
 
     def check_units(self, where: object) -> "SceneMeta":
-        """The same metadata, once its scale and offset can be computed with."""
+        """The same metadata, once its scale and offset, and those of each band, can be computed
+        with."""
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             if not abs(value) < LARGEST or (name == "scale" and not abs(value) > 1 / LARGEST):
                 raise UserError(
                     f"{where}: the {name} of its values is {value:g}, which no values can have; "
                     "correct it in the file"
                 )
+        for name, band, entry in carried.absurd_gains(self.extra, LARGEST):
+            raise UserError(
+                f"{where}: {name!r} of band {band} is {entry}, which no values can have; "
+                "correct it in the file"
+            )
         return self
 
     def to_json(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
+from hsisr_jax.formats.scene import LARGEST
 from hsisr_jax.ops import sharpness
 
 PRECISIONS = ("float32", "bfloat16")
@@ -58,8 +59,10 @@ class Options:
         if kind not in "iuf":
             raise UserError(f"--dtype={self.dtype}: use float32, uint16, int16 or the like")
         for name in ("input_scale", "output_scale"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise UserError(f"--{name}={getattr(self, name)}: use a positive number")
+            if not (value := getattr(self, name)) == 0 and not 1 / LARGEST < value < LARGEST:
+                raise UserError(
+                    f"--{name}={value}: use a number from {1 / LARGEST:g} to {LARGEST:g}"
+                )
         if self.zarr_format not in (2, 3):
             raise UserError(f"--zarr_format={self.zarr_format}: use 3 or 2")
         if self.compress not in COMPRESSIONS:

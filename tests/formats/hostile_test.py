@@ -1,11 +1,13 @@
 """Files that would be read as something that they are not, or that cost more than they may."""
 
+import json
 import os
 import time
 
 import h5py
 import numpy as np
 import pytest
+import rasterio
 
 from hsisr_jax import formats
 from hsisr_jax.errors import UserError
@@ -66,11 +68,20 @@ UNITS += [("offset", v) for v in (np.nan, -np.inf, 1e300)]
 
 
 @pytest.mark.parametrize(("key", "value"), UNITS)
-@pytest.mark.parametrize("name", ["in.npy", "in.tif", "in.nc", "in.hdr", "in.mat"])
+@pytest.mark.parametrize(
+    "name",
+    ["in.npy", "in.npz", "in.tif", "in.nc", "in.hdr", "in.mat", "in.h5", "in.zarr", "old.zarr"],
+)
 def test_units_that_no_values_can_have_are_refused(tmp_path, name, key, value):
     path = tmp_path / name
-    meta = formats.SceneMeta(**{key: 2.0})
-    if name == "in.nc":
+    meta = formats.SceneMeta(**{key: 0.3125})
+    if name.endswith("zarr"):
+        formats.write_scene(path, CUBE.astype("f4"), meta, zarr_format=2 if "old" in name else 3)
+        for file in path.rglob("*.z*"):
+            file.write_text(file.read_text().replace("0.3125", json.dumps(value)))
+        for file in path.rglob("zarr.json"):
+            file.write_text(file.read_text().replace("0.3125", json.dumps(value)))
+    elif name == "in.nc":
         hdf5(path, scale_factor=value if key == "scale" else 1.0,
              add_offset=value if key == "offset" else 0.0)  # fmt: skip
     elif name == "in.hdr" and key == "scale":
@@ -80,7 +91,31 @@ def test_units_that_no_values_can_have_are_refused(tmp_path, name, key, value):
     else:
         object.__setattr__(meta, key, value)
         formats.write_scene(path, CUBE.astype("f4"), meta)
-    with pytest.raises(UserError, match=r"in\.\w+: .*(which no values can have|is 0; correct it)"):
+    words = "(which no values can have|is 0; correct it|Invalid JSON)"
+    with pytest.raises(UserError, match=rf"{name}: .*{words}"):
+        formats.open_scene(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
+@pytest.mark.parametrize("key", ["data gain values", "data offset values"])
+@pytest.mark.parametrize("name", ["in.hdr", "in.tif", "ENMAP01-L1C-SPECTRAL_IMAGE.TIF"])
+def test_units_of_one_band_are_no_less_refused(tmp_path, name, key, value):
+    path, listed = tmp_path / name, [1.0, value, 2.0]
+    formats.write_scene(path, CUBE.astype("f4"))
+    if name == "in.hdr":
+        path.write_text(f"{path.read_text()}{key} = {{1, {value}, 2}}\n")
+    elif name == "in.tif":
+        with rasterio.open(path, "r+") as image:
+            setattr(image, "scales" if "gain" in key else "offsets", listed)
+    else:
+        gains, shifts = (listed if word in key else [1, 2, 3] for word in ("gain", "offset"))
+        bands = "".join(
+            f"<wavelengthCenterOfBand>{500 + i}</wavelengthCenterOfBand><GainOfBand>{gain}"
+            f"</GainOfBand><OffsetOfBand>{shift}</OffsetOfBand>"
+            for i, (gain, shift) in enumerate(zip(gains, shifts))
+        )
+        (tmp_path / "ENMAP01-L1C-METADATA.XML").write_text(f"<level_X>{bands}</level_X>")
+    with pytest.raises(UserError, match=f"{name}: '{key}' of band 2 is .*no values can have"):
         formats.open_scene(path)
 
 

@@ -90,6 +90,20 @@ def test_a_prisma_product_that_lacks_something_says_what(tmp_path, lost):
         open_scene(tmp_path / "x.he5")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.9])
+def test_a_prisma_product_of_absurd_units_is_refused(tmp_path, value):
+    prisma(tmp_path / "x.he5")
+    with h5py.File(tmp_path / "x.he5", "a") as file:
+        file.attrs["L2ScaleVnirMin"] = np.float32(value)  # 0.9 is the largest: all values are one
+    with pytest.raises(UserError, match="x.he5: .*which no values can have"):
+        open_scene(tmp_path / "x.he5")
+    prisma(tmp_path / "y.he5", level="1")
+    with h5py.File(tmp_path / "y.he5", "a") as file:
+        file.attrs["ScaleFactor_Swir"] = value if value != 0.9 else 1e-40
+    with pytest.raises(UserError, match="y.he5: .*which no values can have"):
+        open_scene(tmp_path / "y.he5")
+
+
 def emit(path, name="reflectance"):
     cube = RNG.random((9, 7, 4)).astype(np.float32)
     cube[2, 3] = -9999

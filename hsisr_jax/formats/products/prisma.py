@@ -104,6 +104,12 @@ def _bands(path: Path, file: h5py.File, name: str, count: int) -> tuple:
 
 def _units(path: Path, file: h5py.File, level: str, name: str) -> tuple[float, float]:
     """Gain and offset of the stored numbers."""
+    gain, shift = _stated(path, file, level, name)
+    SceneMeta(scale=gain, offset=shift).check_units(path)
+    return gain, shift
+
+
+def _stated(path: Path, file: h5py.File, level: str, name: str) -> tuple[float, float]:
     low, high = (number(file, f"L2Scale{name}{end}") for end in ("Min", "Max"))
     if low is not None and high is not None:
         return (high - low) / MAX_DN, low
