@@ -203,6 +203,8 @@ def unpack(archive: Path, folder: Path, *, limit: int = 64 << 30) -> Path:
             for number, (name, stream) in enumerate(_entries(archive)):
                 if number == ENTRIES:
                     raise UserError(f"{archive}: holds more than {ENTRIES} files; not unpacked")
+                if stream is None:
+                    continue
                 left -= _place(archive, name, stream, whole, left)
             os.replace(whole, folder)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
@@ -215,33 +217,45 @@ def unpack(archive: Path, folder: Path, *, limit: int = 64 << 30) -> Path:
 
 
 class _Entry(tarfile.TarInfo):
-    """An entry whose extended header is short: tarfile reads it into memory as a whole."""
+    """An entry that costs little memory: its extended headers are short (tarfile reads them as a
+    whole, one inside the other), and it is not sparse (of which tarfile reads all holes)."""
 
     def _proc_member(self, tape):
-        if self.type in LONG_HEADERS and self.size > MAX_HEADER:
-            raise UserError(f"{tape.name}: has a header of {self.size} bytes; not unpacked")
+        if self.type in LONG_HEADERS:
+            tape.headers = getattr(tape, "headers", 0) + max(self.size, 0)
+            if tape.headers > MAX_HEADER:
+                raise UserError(f"{tape.name}: has a header of {tape.headers} bytes; not unpacked")
+        else:
+            tape.headers = 0
         return super()._proc_member(tape)
 
+    def _proc_sparse(self, tape):
+        raise UserError(f"{tape.name}: entry '{self.name}' is sparse; not unpacked")
 
-def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    def _extended_sparse(self, following, *_: object) -> None:
+        raise UserError(f"entry '{following.name}' of an archive is sparse; not unpacked")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _extended_sparse
+
+
+def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """The name and the content of every file; None for a folder."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for item in packed.infolist():
                 if (item.external_attr >> 28) == 0xA:  # S_IFLNK in the upper half
                     raise UserError(f"{archive}: entry '{item.filename}' is a link; not unpacked")
-                if not item.is_dir():
+                if item.is_dir():
+                    yield item.filename, None
+                else:
                     with packed.open(item) as stream:
                         yield item.filename, stream
         return
     with tarfile.open(archive, tarinfo=_Entry) as tape:
         for entry in tape:
-            if entry.isdir():
-                continue
-            if not entry.isfile():
+            if not entry.isfile() and not entry.isdir():
                 raise UserError(f"{archive}: entry '{entry.name}' is a link or device; refused")
-            content = tape.extractfile(entry)
-            if content is not None:
-                yield entry.name, content
+            yield entry.name, None if entry.isdir() else tape.extractfile(entry)
 
 
 def _place(archive: Path, name: str, stream: IO[bytes], folder: Path, left: int) -> int:

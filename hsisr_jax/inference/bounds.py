@@ -18,7 +18,9 @@ WHOLE = {
     "radius": (0, 1024), "base_radius": (0, 1024), "tile": (0, 1 << 16), "overlap": (0, 1 << 16),
 }  # fmt: skip
 DEPTHS = ("block", "rcam", "group", "layer", "depth", "stage", "unit")  # parts of options' names
+LAYERS = ("block", "rcam", "layer", "depth", "unit")  # of those, which multiply each other
 DEEPEST, WIDEST = 256, 8192  # layers, and any other number of an option
+DEEPEST_OF_ALL = 1024  # blocks of blocks
 LARGEST = 1e30  # float32 ends at 3e38
 KERNEL = 255  # pixels on a side
 DOMAINS = 64
@@ -38,10 +40,19 @@ def check(card: Any, where: object) -> dict:
     for domain in domains:
         _check_domain(domain, where)
     options = card.get("network") or card.get("spec")
+    if isinstance(options, dict) and options.get("msi_bands") and options.get("scale", 1) != 1:
+        raise _refusal(where, "scale", "1, and the network reads multispectral bands")
     for name, value in _numbers(options, ""):
         most = DEEPEST if any(part in name for part in DEPTHS) else WIDEST
         if name not in WHOLE and isinstance(value, int) and abs(value) > most:
             raise _refusal(where, name, f"a number up to {most}")
+    layers: dict[str, int] = {}
+    for name, value in _numbers(options, ""):
+        if isinstance(value, int) and any(part in name for part in LAYERS):
+            layers[name] = layers.get(name, 0) + abs(value)
+    if math.prod(max(count, 1) for count in layers.values()) > DEEPEST_OF_ALL:
+        names = " times ".join(layers)
+        raise _refusal(where, names, f"a number up to {DEEPEST_OF_ALL}")
     return card
 
 

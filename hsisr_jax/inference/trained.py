@@ -199,6 +199,7 @@ def _read(workdir: Path) -> Trained:
     try:
         card = Trained.from_json(bounds.check(json.loads(path.read_text()), path))
         card.module()
+        card.observe()
     except FileNotFoundError:
         raise UserError(
             f"there is no {FILE} in {workdir}: train there, or run --mode=eval once to renew it"
@@ -211,7 +212,17 @@ def _read(workdir: Path) -> Trained:
 @reading
 def _weights(workdir: str | Path, card: Trained) -> tuple[dict, int]:
     """The variables that a run ended with, on every device, and their step."""
-    if not jax.tree.leaves(card.spec.shapes()):  # bicubic: nothing to load
+    try:
+        shapes = card.spec.shapes()
+    except UserError:
+        raise
+    except Exception as error:  # options of a type that no network has
+        why = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise UserError(
+            f"{Path(workdir) / FILE}: its network cannot be built ({why}); run --mode=eval to "
+            "renew it"
+        ) from error
+    if not jax.tree.leaves(shapes):  # bicubic: nothing to load
         return {}, 0
     higher = metrics.higher_is_better(card.select_metric)
     with Checkpoints(

@@ -255,6 +255,75 @@ def test_a_header_that_would_fill_the_memory(tmp_path, kind):
     assert os.listdir(tmp_path) == ["a.tgz"]
 
 
+@pytest.mark.parametrize("kind", ["x", "g", "L"])
+def test_headers_that_fill_the_memory_together(tmp_path, kind):
+    """Each is read inside the one before."""
+    head = tarfile.TarInfo("head")
+    head.type, head.size = kind.encode(), 1 << 19
+    content = b"%d a=%s\n" % (head.size, b"a" * (head.size - 10))
+    if kind == "L":
+        content = b"name".ljust(head.size, b"\0")
+    with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as packed:
+        for _ in range(3):
+            packed.write(head.tobuf(tarfile.USTAR_FORMAT) + content)
+    with pytest.raises(UserError, match="has a header of 1572864 bytes"):
+        unpack(tmp_path / "a.tgz", tmp_path / "out")
+    with gzip.open(tmp_path / "b.tgz", "wb", compresslevel=1) as packed:
+        for _ in range(3):
+            packed.write(head.tobuf(tarfile.USTAR_FORMAT) + content)
+            packed.write(tarfile.TarInfo("file").tobuf(tarfile.USTAR_FORMAT))
+        packed.write(bytes(1024))
+    unpack(tmp_path / "b.tgz", tmp_path / "out")  # a long name for every file
+
+
+@pytest.mark.parametrize("form", ["old", "0.0", "0.1", "1.0"])
+def test_sparse_files_are_refused_before_their_holes_are_read(tmp_path, form):
+    """A million holes take a kilobyte when packed, and tarfile keeps all of them."""
+    entry = tarfile.TarInfo("file")
+    if form == "old":
+        entry.type = tarfile.GNUTYPE_SPARSE
+        block = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+        block[482] = 1  # more of the map follows
+        total = 256 + sum(block[:148]) + sum(block[156:512])
+        block[148:156] = b"%06o\0 " % total
+        start, rest = bytes(block), ((b"%011o\0" % 1) * 42 + b"\1").ljust(512, b"\0") * 100
+    else:
+        entry.pax_headers = {
+            "0.0": {"GNU.sparse.size": "1", "GNU.sparse.numblocks": "1"},
+            "0.1": {"GNU.sparse.map": "0,1", "GNU.sparse.size": "1"},
+            "1.0": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
+                    "GNU.sparse.realsize": str(10**12)},
+        }[form]  # fmt: skip
+        start, rest = entry.tobuf(tarfile.PAX_FORMAT), b"1000000000\n" + b"1\n" * 1000
+    (tmp_path / "a.tar").write_bytes(start + rest + bytes(1024))
+    with pytest.raises(UserError, match="is sparse; not unpacked"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_folders_count_among_the_files_of_an_archive(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(download, "ENTRIES", 5)
+    path = tmp_path / f"a.{kind}"
+    for count in (5, 6):
+        names = [f"{number}/" for number in range(count)]
+        if kind == "zip":
+            with zipfile.ZipFile(path, "w") as packed:
+                for name in names:
+                    packed.writestr(name, "")
+        else:
+            with tarfile.open(path, "w") as packed:
+                for name in names:
+                    item = tarfile.TarInfo(name)
+                    item.type = tarfile.DIRTYPE
+                    packed.addfile(item)
+        if count == 5:
+            unpack(path, tmp_path / "out")
+            continue
+        with pytest.raises(UserError, match="more than 5 files"):
+            unpack(path, tmp_path / "more")
+
+
 def test_an_archive_that_expands_without_measure(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "SMALL", 1 << 20)
     zip_with(tmp_path / "a.zip", "zeros", bytes(20 << 20))

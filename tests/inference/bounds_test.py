@@ -40,6 +40,13 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+HOSTILE += [
+    ({"rcams": 200, "dense_blocks": 200}, None), ("input_bands", "x"), ("input_bands", [1]),
+    ("projection", 1), ("degradation", {"name": "psf", "kernel": [[1.0]] * 256}),
+    ({"msi_bands": 4, "scale": 2}, None),
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     return workdirs.make(tmp_path_factory.mktemp("runs") / "rcam", "rcam")
@@ -51,8 +58,9 @@ def test_a_card_that_no_network_has_is_refused_soon(workdir, tmp_path, name, val
     good = place.read_text()
     card = json.loads(good)
     formats.write_scene(tmp_path / "in.npy", workdirs.scene(12, 12), META)
-    for owner, key in places(card, name):
-        owner[key] = value
+    for key, new in name.items() if isinstance(name, dict) else [(name, value)]:
+        for owner, _ in places(card, key):
+            owner[key] = new
     assert json.dumps(card) != json.dumps(json.loads(good))
     began = time.process_time()
     try:
@@ -63,6 +71,22 @@ def test_a_card_that_no_network_has_is_refused_soon(workdir, tmp_path, name, val
         place.write_text(good)
     assert time.process_time() - began < 5 and len(str(error.value).splitlines()) == 1
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stage_scales", 3), ("stage_scales", [1]), ("encoder", "x"), ("encoder", 3)],
+)
+def test_options_of_another_type_than_the_networks(tmp_path, name, value):
+    """What stands for a part of a network, or for its sizes, is not called or unpacked."""
+    workdir = workdirs.make(tmp_path / "snlsr", "snlsr")
+    card = json.loads((workdir / "model.json").read_text())
+    card["spec"]["options"][name] = value
+    (workdir / "model.json").write_text(json.dumps(card))
+    formats.write_scene(tmp_path / "in.npy", workdirs.scene(12, 12), META)
+    with pytest.raises(UserError, match=r"model\.json: its network cannot be built \(") as error:
+        predict.predict(workdir, tmp_path / "in.npy", tmp_path / "out.npy")
+    assert len(str(error.value).splitlines()) == 1 and not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.parametrize("text", ["3", "[]", '"a"', "[" * 100_000, '{"domains": 3}', "{}"])
