@@ -127,8 +127,9 @@ def create(name: str, **options) -> Augmentation:
         )
     try:
         signature(AUGMENTATIONS[name]).bind("hr", "key", **options)
+        below = "most" in options and options["most"] < 1
     except TypeError as error:
         raise UserError(f"config.data.augmentations.{name}: {name}() {error}") from None
-    if "most" in options and options["most"] < 1:
+    if below:
         raise UserError(f"augmentation {name}: most is 1 or more, not {options['most']}")
     return partial(AUGMENTATIONS[name], **options)
