@@ -150,8 +150,8 @@ def read(
     if own is not None:  # others may have cut the scene since, or computed with its values
         transform = own.transform and corrected(own.transform, _evenly(data, found, "")[0])
         nodata = own.nodata if cf.nodata is None else cf.nodata
-        units = {"scale": cf.scale, "offset": cf.offset, "nodata": nodata}
-        return replace(own, transform=transform, **units)
+        own = replace(own, transform=transform, nodata=nodata)
+        return replace(own, scale=cf.scale, offset=cf.offset)
     transform, crs = _grid(file, data, found)
     return SceneMeta(
         wavelengths=wavelengths,

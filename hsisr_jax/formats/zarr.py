@@ -55,8 +55,8 @@ class ZarrReader(SceneReader):
         self.path, self.array = path, whole
         self.store = zarr_store.opened(path, whole)
         self.kept = kept_axes(whole.shape)
-        shape, dims = (tuple(x[axis] for axis in self.kept) for x in (whole.shape, whole.dims))
-        array = replace(whole, shape=shape, dims=dims)
+        shape = tuple(whole.shape[axis] for axis in self.kept)
+        array = replace(whole, shape=shape, dims=tuple(whole.dims[axis] for axis in self.kept))
         stored = np.dtype(self.store.dtype.numpy_dtype)
         if stored.kind not in NUMERIC[:3]:
             raise UserError(f"{path}: {name!r} holds {stored}, and a scene numbers")
