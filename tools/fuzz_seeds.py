@@ -47,6 +47,22 @@ def _emit(folder: Path) -> Path:
     return folder / "emit.nc"
 
 
+def _neon(folder: Path) -> Path:
+    import h5py
+
+    cube, _ = example()
+    with h5py.File(folder / "neon.h5", "w") as file:
+        file["A/Reflectance/Reflectance_Data"] = cube.astype("i2")
+        for key, value in (("Scale_Factor", 1e4), ("Data_Ignore_Value", -9999.0)):
+            file["A/Reflectance/Reflectance_Data"].attrs[key] = value
+        file["A/Reflectance"].attrs["Band_Window_1_Nanometers"] = [500, 600]
+        file["A/Reflectance/Metadata/Spectral_Data/Wavelength"] = np.linspace(400, 900, 4)
+        place = "A/Reflectance/Metadata/Coordinate_System/"
+        file[place + "Map_Info"] = b"UTM, 1, 1, 257000, 4113000, 1, 1, 11, North, WGS-84"
+        file[place + "EPSG Code"] = b"32611"
+    return folder / "neon.h5"
+
+
 def _xml(fields: tuple[str, ...], gain: float) -> str:
     rows = ((400 + 10 * i, 9, gain, 0) for i in range(4))
     return "".join("".join(f"<{f}>{v}</{f}>" for f, v in zip(fields, row)) for row in rows)
@@ -135,6 +151,7 @@ def zarr_seeds(folder: Path) -> list[Path]:
 PRODUCTS = {
     "prisma": _prisma,
     "emit": _emit,
+    "neon": _neon,
     "enmap": _enmap,
     "desis": _desis,
     "hyperion": _hyperion,

@@ -57,9 +57,9 @@ def open_scene(path: Path, *, variable: str | None = None, matlab: bool = False)
 
 def _product(path: Path, file: h5py.File, found: dict, variable: str | None) -> SceneReader | None:
     """A sensor's product, where the file is one that is known."""
-    from hsisr_jax.formats.products import emit, prisma
+    from hsisr_jax.formats.products import emit, neon, prisma
 
-    for product in (prisma, emit):
+    for product in (prisma, emit, neon):
         if product.recognised(file, found):
             return product.open_scene(path, file, found, variable)
     return None

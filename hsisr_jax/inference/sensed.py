@@ -148,7 +148,7 @@ def noise_line(ratios: np.ndarray | None, wavelengths: np.ndarray | None) -> str
     return (
         f"noise by band: signal-to-noise ratio {np.median(ratios):.0f} dB in the median, "
         f"{ratios[worst]:.0f} dB at {place}"
-        + (f"; {poor} bands below {POOR:.0f} dB" if poor else "")
+        + (f"; {poor} {'band' if poor == 1 else 'bands'} below {POOR:.0f} dB" if poor else "")
     )
 
 

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hsisr_jax import formats
+from hsisr_jax import formats, predict
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import carried, open_scene
 
@@ -157,6 +157,68 @@ def test_emits_control_points_lie_on_the_finer_grid_too(tmp_path):
     np.testing.assert_allclose(
         [p.x for p in points], [-118 + (p.col / 2 - 0.5) * 5e-4 for p in points]
     )
+
+
+def neon(path, lost=""):
+    """A reflectance file of NEON's airborne platform: lines, samples, bands."""
+    cube = RNG.integers(1, 9000, (7, 5, 6)).astype("i2")
+    cube[2, 3] = -9999
+    group, place = "SJER/Reflectance/", "SJER/Reflectance/Metadata/Coordinate_System/"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(f"{group}Reflectance_Data", data=cube, chunks=(4, 4, 6))
+        data.attrs["Scale_Factor"], data.attrs["Data_Ignore_Value"] = 10000.0, -9999.0
+        file[group].attrs["Band_Window_1_Nanometers"] = [1340, 1445]
+        file[group].attrs["Band_Window_2_Nanometers"] = [1790, 1955]
+        waves = np.array([400, 900, 1400, 1700, 1900, 2200], "f4")
+        file[f"{group}Metadata/Spectral_Data/Wavelength"] = waves
+        file[f"{group}Metadata/Spectral_Data/FWHM"] = np.full(6, 5.5, "f4")
+        file[f"{place}Map_Info"] = (
+            b"UTM, 1.000, 1.000, 257000.000, 4113000.000, 1.0, 1.0, 11, North, WGS-84, units=Meters"
+        )
+        file[f"{place}EPSG Code"] = b"32611"
+        file[f"{group}Metadata/Ancillary_Imagery/Haze_Cloud_Water_Map"] = np.ones((7, 5), "u1")
+        if lost:
+            del file[lost.replace("*", "SJER/Reflectance/Metadata")]
+    return cube
+
+
+def test_neon_is_reflectance_on_its_map(tmp_path):
+    """Also after prediction: scale, no-data, map and bad bands are as a user expects them."""
+    rasterio = pytest.importorskip("rasterio")
+    cube = neon(tmp_path / "NEON_D17_SJER_reflectance.h5")
+    with open_scene(tmp_path / "NEON_D17_SJER_reflectance.h5") as scene:
+        found, meta, notes = scene.read(), scene.meta, scene.notes
+    hidden = np.isnan(found)
+    assert hidden.sum() == 6 and hidden[2, 3].all()
+    np.testing.assert_allclose(found[~hidden], cube[~hidden] / 1e4, rtol=1e-6)
+    assert meta.transform == (1, 0, 257000, 0, -1, 4113000) and "32611" in meta.crs
+    assert meta.bad_bands.tolist() == [False, False, True, False, True, False]
+    assert meta.wavelengths.tolist() == [400, 900, 1400, 1700, 1900, 2200] and meta.fwhm[0] == 5.5
+    assert "Haze_Cloud_Water_Map" in notes[0]
+    predict.sharpen(tmp_path / "NEON_D17_SJER_reflectance.h5", tmp_path / "sharp.tif", 2)
+    with rasterio.open(tmp_path / "sharp.tif") as file:
+        out, crs, bounds = file.read(masked=True), file.crs, file.bounds
+    assert crs.to_epsg() == 32611 and bounds[:2] == (257000, 4113000 - 7)
+    assert np.ma.getmaskarray(out)[:, 4:6, 6:8].all() and out[0].count() == (35 - 1) * 4
+    assert out.min() >= 0 and out.max() < 2
+
+
+@pytest.mark.parametrize("lost", ["*/Spectral_Data", "*/Coordinate_System", "*/Ancillary_Imagery"])
+def test_neon_without_a_part_of_its_metadata(tmp_path, lost):
+    neon(tmp_path / "x.h5", lost)
+    with open_scene(tmp_path / "x.h5") as scene:
+        assert np.nanmax(scene.read()) < 1
+        assert (scene.meta.wavelengths is None) == ("Spectral" in lost)
+        assert (scene.meta.transform is None) == ("Coordinate" in lost)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf, 1e-40])
+def test_neon_of_an_absurd_scale_is_refused(tmp_path, value):
+    neon(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["SJER/Reflectance/Reflectance_Data"].attrs["Scale_Factor"] = value
+    with pytest.raises(UserError, match=r"x\.h5: .*(Scale_Factor|no values can have)"):
+        open_scene(tmp_path / "x.h5")
 
 
 def test_tanager(tmp_path):
