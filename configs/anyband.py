@@ -5,9 +5,9 @@ is EDSR's (Lim et al., CVPRW 2017) with one channel, told what the sensor does.
 Command: python main.py --config=configs/anyband.py:x4 --manual_dir=$HOME/downloads
 It starts from the packaged weights; `--config.init_from=` (nothing) starts from fresh ones. Folders
 of your own: --config.data.path="['/my/photos','/more']".
-Time: not measured here; the packaged weights took 142 minutes of a CPU core in another framework.
+Time: not measured here; the packaged weights took 4 hours of a CPU core in another framework.
 Expected: above the packaged weights on the photographs held out, or they are kept (step 0 is a
-candidate); those gain 1.45 dB and 0.59 degrees over bicubic at x4 on the scenes of docs/quality.md.
+candidate); those gain 1.47 dB and 0.60 degrees over bicubic at x4 on the scenes of docs/quality.md.
 
 `:x2,tail --config.init_from=runs/anyband_x4` trains the last layer alone, so that several scales
 share one trunk; `python -m hsisr_jax.weights RUNS --output=FILE` makes one file of weights of them.
