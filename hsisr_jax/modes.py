@@ -128,6 +128,8 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
     if options.report:
         scene_page.check(options.output)
     if options.uncertainty:
+        if options.workdir:
+            uncertainty.check_network(trained.load(options.workdir).card)
         beside, scale = options.uncertainty, _scale(options)
         uncertainty.check(options.input, options.output, beside, scale, variable=chosen.variable)
     target = places.where(options.output)

@@ -22,7 +22,7 @@ from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.calibration import Table
 from hsisr_jax.inference.memory import Sizes
 from hsisr_jax.inference.options import Options
-from hsisr_jax.inference.trained import Loaded, physical
+from hsisr_jax.inference.trained import Loaded, Trained, physical
 from hsisr_jax.layers.back_projection import Observe
 from hsisr_jax.models.spec import observer
 from hsisr_jax.predict import Job
@@ -87,16 +87,21 @@ def check(
         without_truth.check_size(scene, scale)
 
 
-def calibrated(
-    network: Loaded, scene: SceneReader, options: Options
-) -> tuple[Table, dict[str, Any]]:
-    """The table for a scene, found by the reduced-resolution protocol, and its reliability."""
-    card, scale = network.card, network.card.scale
+def check_network(card: Trained) -> None:
+    """Refuses a network with multispectral input, which cannot be scored without a truth."""
     if card.msi_bands:
         raise UserError(
             f"{card.name} makes bands, not pixels: --uncertainty is for networks that make pixels "
             "smaller"
         )
+
+
+def calibrated(
+    network: Loaded, scene: SceneReader, options: Options
+) -> tuple[Table, dict[str, Any]]:
+    """The table for a scene, found by the reduced-resolution protocol, and its reliability."""
+    card, scale = network.card, network.card.scale
+    check_network(card)
     survey.rescale(scene, options.input_scale)
     observe = observer(assess.sensor_of(card, options)[0], scale)
     small = without_truth.cropped(scene, *without_truth.part_of(scene, scale))

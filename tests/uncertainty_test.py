@@ -136,6 +136,10 @@ def test_what_cannot_be_done_is_refused_before_any_work(workdir, tmp_path, monke
     assert code == 2 and "too small to be degraded by 2" in err and "tiles" not in err
     assert not (tmp_path / "sr.npy").exists()
     ssran = workdirs.make(tmp_path / "run", "ssran", bands=6, msi=3)
+    given = [*given[:1], f"--workdir={ssran}", f"--input={tmp_path / 'msi.npy'}", given[-1]]
+    code, _, err = hsisr(*given, f"--uncertainty={tmp_path / 'std.npy'}")
+    assert code == 2 and "ssran makes bands" in err and "tiles" not in err
+    assert not (tmp_path / "sr.npy").exists()
     with pytest.raises(UserError, match="ssran makes bands"):
         uncertainty.write(tmp_path / "msi.npy", tmp_path / "std.npy", workdir=ssran)
     assert not (tmp_path / "std.npy").exists()
