@@ -122,16 +122,20 @@ def _companion(found: Mapping, names: Sequence[str], bands: int) -> np.ndarray |
 def own_text(file: h5py.File) -> str | None:
     """Our metadata: a text, or MATLAB's row of UTF-16 codes."""
     item = inside(file, META)
-    if not isinstance(item, h5py.Dataset) or item.size > MAX_VALUES:
-        return None
-    text = h5py.check_string_dtype(item.dtype)
-    if text is not None and item.shape == ():
-        if text.length is None:
-            check_heaps(file.filename)
-        return item.asstr()[()]
-    if item.dtype == np.uint16:
+    if isinstance(item, h5py.Dataset) and item.dtype == np.uint16 and item.size <= MAX_VALUES:
         return item[()].astype("<u2").tobytes().decode("utf-16-le")
-    return None
+    return text_at(file, META)
+
+
+def text_at(group: h5py.Group, path: str) -> str | None:
+    """The text of an array without axes, at a path that stays in the file."""
+    item = inside(group, path)
+    text = h5py.check_string_dtype(item.dtype) if isinstance(item, h5py.Dataset) else None
+    if text is None or item.shape != ():
+        return None
+    if text.length is None:
+        check_heaps(item.file.filename)
+    return item.asstr(errors="replace")[()]
 
 
 def read(

@@ -6,7 +6,7 @@ import pytest
 
 from hsisr_jax import formats, predict
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import carried, open_scene
+from hsisr_jax.formats import carried, hdf5_meta, open_scene
 
 RNG = np.random.default_rng(0)
 
@@ -210,6 +210,23 @@ def test_neon_without_a_part_of_its_metadata(tmp_path, lost):
         assert np.nanmax(scene.read()) < 1
         assert (scene.meta.wavelengths is None) == ("Spectral" in lost)
         assert (scene.meta.transform is None) == ("Coordinate" in lost)
+
+
+def test_neon_texts_are_read_as_all_others_are(tmp_path, monkeypatch):
+    """Heaps are checked before a text of variable length; no link out of the file is followed."""
+    neon(tmp_path / "x.h5", "*/Coordinate_System")
+    place = "SJER/Reflectance/Metadata/Coordinate_System"
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file[f"{place}/Map_Info"] = "UTM, 1, 1, 257000, 4113000, 2, 2, 11, North, WGS-84"
+    seen = []
+    monkeypatch.setattr(hdf5_meta, "check_heaps", seen.append)
+    with open_scene(tmp_path / "x.h5") as scene:
+        assert scene.meta.transform == (2, 0, 257000, 0, -2, 4113000) and seen
+    neon(tmp_path / "y.h5", "*/Coordinate_System")
+    with h5py.File(tmp_path / "y.h5", "a") as file:
+        file[place] = h5py.ExternalLink("x.h5", place)
+    with open_scene(tmp_path / "y.h5") as scene:
+        assert scene.meta.transform is None
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf, 1e-40])

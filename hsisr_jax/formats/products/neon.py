@@ -1,4 +1,4 @@
-"""NEON's airborne reflectance (DP3.30006, DP1.30006): one cube of its site, on its map.
+"""Reads NEON's airborne reflectance (HDF5, DP3.30006 and DP1.30006) with its wavelengths and map.
 
 Layout: as NEON's tutorials read it. `<SITE>/Reflectance/Reflectance_Data` holds integers that are
 divided by `Scale_Factor`; beside it, under `Metadata`, lie wavelengths, widths and a `map info` of
@@ -15,7 +15,7 @@ import numpy as np
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import envi_header
 from hsisr_jax.formats.crs import wkt
-from hsisr_jax.formats.hdf5_meta import attribute, number
+from hsisr_jax.formats.hdf5_meta import attribute, number, text_at
 from hsisr_jax.formats.products.base import Part, PartsReader, unused
 from hsisr_jax.formats.scene import SceneMeta
 
@@ -73,23 +73,9 @@ def _bad(group: h5py.Group, centres: np.ndarray | None) -> np.ndarray | None:
 
 def _placed(path: Path, group: h5py.Group, meta: SceneMeta) -> SceneMeta:
     """With the place on the map, if the file says it."""
-    said, code = (_text(group, PLACE + key) for key in ("Map_Info", "EPSG Code"))
+    said, code = (text_at(group, PLACE + key) or "" for key in ("Map_Info", "EPSG Code"))
     if not said:
         return meta
     there = envi_header.meta_of(path, {"map info": f"{{{said.strip('{} ')}}}"}, 0)
     crs = wkt(int(code)) if code.isdigit() else there.crs
     return replace(meta, transform=there.transform, crs=crs)
-
-
-def _text(group: h5py.Group, path: str) -> str:
-    """A short text of the file itself that is stored as an array without axes."""
-    item = group
-    for key in path.split("/"):
-        link = item.get(key, getlink=True) if isinstance(item, h5py.Group) else None
-        if not isinstance(link, h5py.HardLink):
-            return ""
-        item = item[key]
-    if not isinstance(item, h5py.Dataset) or item.shape not in ((), (1,)):
-        return ""
-    value = item[()] if item.shape == () else item[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
