@@ -1,4 +1,4 @@
-"""`UserError` for mistakes of the user; disk errors and stops in chains of exceptions."""
+"""`UserError` for mistakes of the user, and how commands report it; causes of chained errors."""
 
 import asyncio
 import errno

@@ -123,26 +123,19 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
         if options.parts:
             raise UserError("--parts is for one scene; many are shared out as they are")
         sources = many.inputs(options.input)
-        scale = _scale(options)
+        scale = trained.load(options.workdir).card.scale if options.workdir else options.scale
         return many.predict(load, sources, options.output, scale, chosen, after=after)
     if options.report:
         scene_page.check(options.output)
     if options.uncertainty:
-        if options.workdir:
-            uncertainty.check_network(trained.load(options.workdir).card)
-        beside, scale = options.uncertainty, _scale(options)
-        uncertainty.check(options.input, options.output, beside, scale, variable=chosen.variable)
+        given = {"workdir": options.workdir, "scale": options.scale, "options": chosen}
+        uncertainty.check(options.input, options.output, options.uncertainty, **given)
     target = places.where(options.output)
     if options.parts:
         shared.predict(load, options.input, target, chosen, options.parts, after=after)
     else:
         predict.make(load, options.input, target, chosen, after)
     return 0
-
-
-def _scale(options: flags.FlagValues) -> int:
-    """That of the workdir's network, or the one that was asked for."""
-    return trained.load(options.workdir).card.scale if options.workdir else options.scale
 
 
 def _prediction(options: flags.FlagValues) -> Options:

@@ -49,8 +49,7 @@ def predict(
         input: the scene, in any format of docs/formats.md.
         output: the file to write, its ending selects the format; or the URL of a Zarr store.
         options: tiling, units and output; see `Options`.
-        after: called when the output is complete, with the job (its scene still open) and the
-            output's path; `hsisr_jax.scene_page.write` writes its page.
+        after: called with the job (scene still open) and the finished output: `scene_page.write`.
 
     Returns:
         Where the result is.

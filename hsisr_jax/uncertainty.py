@@ -17,7 +17,7 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader
 from hsisr_jax.formats.places import where
-from hsisr_jax.inference import calibration, packaged, sensed, survey, without_truth
+from hsisr_jax.inference import calibration, packaged, sensed, survey, trained, without_truth
 from hsisr_jax.inference import output as outputs
 from hsisr_jax.inference.calibration import Table
 from hsisr_jax.inference.memory import Sizes
@@ -76,18 +76,29 @@ def _carried(found: dict[str, Any], shrink: float) -> str:
 
 
 def check(
-    input: str | os.PathLike, output: str, target: str, scale: int, *, variable: str = ""
+    input: str | os.PathLike,
+    output: str,
+    target: str,
+    *,
+    workdir: str | os.PathLike | None,
+    scale: int,
+    options: Options,
 ) -> None:
-    """Refuses before any work a file that cannot be written, and a scene that is too small."""
+    """Refuses before any work what `write` cannot do: a file that cannot be written, a network that
+    cannot be scored, a scene that is too small."""
+    if workdir:
+        card = trained.load(workdir).card
+        _check_network(card)
+        scale = card.scale
     files = [{path.resolve() for path in formats.written_files(one)} for one in (target, output)]
     if files[0] & files[1] or where(target) == where(output):
         raise UserError(f"--uncertainty={target} is the file of --output: give another name")
-    with formats.open_scene(input, variable=variable or None) as scene:
+    with formats.open_scene(input, variable=options.variable or None) as scene:
         formats.check_target(target, scene)
         without_truth.check_size(scene, scale)
 
 
-def check_network(card: Trained) -> None:
+def _check_network(card: Trained) -> None:
     """Refuses a network with multispectral input, which cannot be scored without a truth."""
     if card.msi_bands:
         raise UserError(
@@ -101,7 +112,7 @@ def calibrated(
 ) -> tuple[Table, dict[str, Any]]:
     """The table for a scene, found by the reduced-resolution protocol, and its reliability."""
     card, scale = network.card, network.card.scale
-    check_network(card)
+    _check_network(card)
     survey.rescale(scene, options.input_scale)
     observe = observer(assess.sensor_of(card, options)[0], scale)
     small = without_truth.cropped(scene, *without_truth.part_of(scene, scale))

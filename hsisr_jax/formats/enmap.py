@@ -1,4 +1,4 @@
-"""EnMAP's and DESIS's metadata: the TIFF of a scene has no wavelengths, the XML beside it has them.
+"""Reads the XML beside the TIFFs of EnMAP and DESIS: wavelengths, widths, gains of each band.
 
 Read with patterns, not with an XML parser: the file is untrusted and a few lists are all we want.
 Level 1 has a gain for each band, level 2 one for all.

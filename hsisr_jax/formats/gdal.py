@@ -1,4 +1,4 @@
-"""TIFFs through GDAL: its TIFF driver alone, little memory, few pages; what hides pixels."""
+"""Opens TIFFs by GDAL's TIFF driver alone, with a small cache; finds masks and transparency."""
 
 import warnings
 from collections.abc import Iterator

@@ -55,11 +55,12 @@ class GeoTiffReader(SceneReader):
             self.height, self.width = first.height, first.width
             self._check(first, max(1, len(pages)))
             self.dtype = self.stored = np.dtype(first.dtypes[0])
-            alpha, marked = alpha_bands(first, geotiff_meta.tags_of(first))
+            tags = geotiff_meta.tags_of(first)
+            alpha, marked = alpha_bands(first, tags)
             self.alpha, self.notes = alpha, _of_alpha(alpha, marked)
             self.chosen = [band for band in range(1, first.count + 1) if band not in alpha]
             self.bands = len(self.chosen)
-            self.meta = geotiff_meta.meta_of(path, first, self.chosen)
+            self.meta = geotiff_meta.meta_of(path, first, self.chosen, tags)
             beside = {Path(file) for file in first.files} | geotiff_meta.beside(path)
             self.sidecars = tuple(sorted(file for file in beside - {path} if file.is_file()))
         self.pages = self._stack(pages) if self.bands == 1 and len(pages) > 1 else []
@@ -129,11 +130,9 @@ class GeoTiffReader(SceneReader):
         if not self.pages:
             with opened(self.path, **(ALONE if self.masked else {})) as dataset:
                 dataset.read(self.chosen, window=part, out=cube)
-                if self.alpha:
-                    seen = dataset.read(self.alpha[0], window=part)
-                elif self.masked:
-                    seen = dataset.read_masks(1, window=part)
                 if self.masked:
+                    read = dataset.read if self.alpha else dataset.read_masks
+                    seen = read(self.alpha[0] if self.alpha else 1, window=part)
                     cube[:, seen == 0] = self.meta.nodata
         for band, name in enumerate(self.pages):
             with opened(name) as page:
@@ -269,9 +268,8 @@ def _profile(new: NewScene) -> dict[str, Any]:
 
     (height, width, bands), meta = new.shape, new.meta
     profile = dict(height=height, width=width, count=bands, dtype=new.dtype.name)
-    profile |= dict(nodata=meta.nodata, interleave="band", BIGTIFF="IF_SAFER")
     # GDAL takes the fourth of four 8-bit bands for transparency unless it is told not to.
-    profile |= dict(ALPHA="NO")
+    profile |= dict(nodata=meta.nodata, interleave="band", BIGTIFF="IF_SAFER", ALPHA="NO")
     if min(height, width) >= BLOCK:
         profile |= dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK)
     if meta.transform is not None:

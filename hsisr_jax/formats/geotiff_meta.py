@@ -26,10 +26,11 @@ def tags_of(dataset: Any) -> list[dict[str, str]]:
     return [{k.lower(): v for k, v in dataset.tags(band).items()} for band in bands]
 
 
-def meta_of(path: Path, dataset: Any, bands: Sequence[int]) -> SceneMeta:
-    """The metadata in the file itself, of these bands."""
+def meta_of(
+    path: Path, dataset: Any, bands: Sequence[int], every: Sequence[dict[str, str]]
+) -> SceneMeta:
+    """The metadata in the file itself, of these bands; `every`: the tags of all."""
     tags = dataset.tags()
-    every = tags_of(dataset)
     each = [every[band - 1] for band in bands]
     imagery = [dataset.tags(band, ns="IMAGERY") for band in bands]
     names = tuple(dataset.descriptions[band - 1] or "" for band in bands)

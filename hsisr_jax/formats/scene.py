@@ -106,8 +106,7 @@ class SceneMeta:
         return self
 
     def check_units(self, where: object) -> "SceneMeta":
-        """The same metadata, once its scale and offset, and those of each band, can be computed
-        with."""
+        """The same metadata, once all of its scales and offsets can be computed with."""
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             if not abs(value) < LARGEST or (name == "scale" and not abs(value) > 1 / LARGEST):
                 raise UserError(

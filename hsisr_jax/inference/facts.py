@@ -1,4 +1,4 @@
-"""Facts of a whole scene that its parts need, so that together they equal the sharpened whole.
+"""Statistics of a whole scene that its tiles share, so that their results fit together.
 
 `facts_of` computes those of one block, `joined` combines blocks, and `Facts.scene` derives the
 range of the values, the limits of each band and the components of the spectra. The result does not
