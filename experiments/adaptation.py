@@ -21,8 +21,8 @@ import numpy as np
 from configs import asnlsr_swir, common, snlsr_swir
 from hsisr_jax import mesh
 from hsisr_jax.data.batches import draw
-from hsisr_jax.inference import pairs
-from hsisr_jax.inference.baselines import back_projected, projects
+from hsisr_jax.inference import pairs, trained
+from hsisr_jax.inference.baselines import anyband, back_projected, projects
 from hsisr_jax.inference.evaluate import evaluate, forward
 from hsisr_jax.training import optimizers, setup, start
 from hsisr_jax.training.experiment import describe
@@ -90,11 +90,12 @@ class Row:
             ema=False,
             adjust=start.zero_start(run.spec),
         )
+        self.base = start.base_variables(run.spec, run, self.trainer)
 
     def train(self, seed: int, given: Mapping | None = None):
         """From a seed's first parameters, or the `given` ones instead of some of them: the state
         after the last step, and its scalars."""
-        state = self.create(jax.random.key(seed))
+        state = start.with_variables(self.create(jax.random.key(seed)), self.base, self.trainer)
         state = state.replace(params=state.params | dict(given or {}))
         *_, scalars = jax.eval_shape(self.one_step, state, self.trainer.patches, seed)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), scalars)
@@ -121,7 +122,7 @@ class Row:
         return self.run.recipe(drawn, key)
 
     def score(self, variables: Mapping, *, domain: int = 1) -> dict:
-        """Scores of the network, bicubic and back-projection on a domain's images."""
+        """Scores of the network, its base, bicubic and back-projection on a domain's images."""
         run = self.run
         scenes = run.data.test_images(run.config.scale)
         if domain == 0:
@@ -130,6 +131,9 @@ class Row:
         others = {}
         if projects(run.recipe):
             others["back_projected"] = back_projected(run.recipe, rounds=pairs.ROUNDS, dark=dark)
+        if run.config.base.kind == "pretrained":
+            sensor = trained.degradation(run.config.data.degradation.to_dict(), run.data)
+            others["anyband"] = anyband(run.config.scale, sensor)
         found = evaluate(self.apply, variables, scenes, run.recipe, run.protocol, baselines=others)
         return {name: found.means(name) for name in found.methods()}
 

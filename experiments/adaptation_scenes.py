@@ -2,14 +2,15 @@
 
     python -m experiments.adaptation_scenes --manual_dir=FOLDER          # Jasper Ridge, three seeds
     python -m experiments.adaptation_scenes --manual_dir=FOLDER --scene=pines --seeds=1
-    python -m experiments.adaptation_scenes --manual_dir=FOLDER --base=back_projected
+    python -m experiments.adaptation_scenes --manual_dir=FOLDER --base=pretrained
     python -m experiments.adaptation_scenes --steps=4 --unmixing=4 --smoke           # a trial
 
 The first stage trains encoder and endmembers on the reconstruction of low-resolution patches, of
 both domains for A-SNLSR and of the source alone for SNLSR. Every row then starts from it, with zero
-correction of the bicubic image (or of the back-projected one, `--base`). No row sees the target's
-high-resolution cubes. What was trained, first stages included, is kept in `--workdir` and is not
-trained again while its settings stay the same.
+correction of the bicubic image or another `--base`; `pretrained` is the packaged network. `frozen`
+is SNLSR as published, without first stage and base: its random encoder is not trained. No row sees
+the target's high-resolution cubes. What was trained, first stages included, is kept in `--workdir`
+and is not trained again while its settings stay the same.
 """
 
 import argparse
@@ -35,6 +36,9 @@ from hsisr_jax.training.workdir import as_dict
 RAMPED = {"strength": 0.1, "ramp": 10.0}
 ROWS: dict[str, dict | None] = {  # name -> what differs from the published game; None: no game
     "rcam": None,
+    "esrt": None,
+    "srformer": None,
+    "frozen": None,
     "source": None,
     "strength_0": {"strength": 0.0},
     "published": {},
@@ -46,39 +50,43 @@ ROWS: dict[str, dict | None] = {  # name -> what differs from the published game
 CUBES = ("lr", "lms", "hr")
 UNMIXING = ("encoder", "endmembers")
 ALIGNED = ("unmixing_aligned", "aligned_0", "aligned")
-STAGES = {"rcam": None, "source": "unmixing_source"} | dict.fromkeys(ALIGNED, ALIGNED[0])
+BASELINES = {"rcam": "RCAM", "esrt": "ESRT", "srformer": "SRFormer"}  # as in the leaderboard
+STAGES: dict[str, str | None] = {
+    **dict.fromkeys((*BASELINES, "frozen")),
+    "source": "unmixing_source",
+    **dict.fromkeys(ALIGNED, ALIGNED[0]),
+}
 WITHOUT_ADVERSARY = dict.fromkeys(("published", "ramped", "non_saturating"), "strength_0")
 WITHOUT_ADVERSARY["aligned"] = "aligned_0"
 
 
 def config_of(row: str, options: argparse.Namespace) -> ConfigDict:
     """The config of a row, or of the first stage: `unmixing` or `unmixing_source`."""
-    single = row in ("rcam", "source", "unmixing_source")
+    single = ROWS.get(row, row) in (None, "unmixing_source")
+    model = {"name": "snlsr" if single or row.startswith("unmixing") else "asnlsr"}
+    # for so few features the whole matrix compiles sooner, with the same result
+    model |= {"features": options.features, "materials": options.materials, "attention": "full"}
+    if row in BASELINES:
+        model = leaderboard_adaptation.ROWS[BASELINES[row]][0]
+    steps = options.unmixing if row.startswith("unmixing") else options.steps
+    game, frozen = ROWS.get(row), row == "frozen"
+    config = leaderboard_adaptation.recipe(model, game, steps, frozen=frozen)
+    config.base.kind = options.base
     if row.startswith("unmixing"):
-        config = recipe("snlsr", None, options.unmixing, options)
         config.loss = ConfigDict({"name": "weighted"})
         config.loss.update(reconstruction_l1=1.0, reconstruction_angle=0.1)
         config.batch_size = 8
-    else:
-        name = {"rcam": "rcam", "source": "snlsr"}.get(row, "asnlsr")
-        config = recipe(name, ROWS[row], options.steps, options)
+        config.base.kind = "bicubic"  # one first stage for all bases
+    elif frozen:
+        config.base.kind = "none"
+    if config.base.kind == "pretrained":
+        config.base.source = "anyband"
     _, config.data.name, prefix = leaderboard_adaptation.SCENES[options.scene]
     config.data.config = prefix + ("single" if single else "domains")
     config.data.manual_dir = options.manual_dir
-    config.base.kind = "bicubic" if row.startswith("unmixing") else options.base  # one for both
     if options.smoke:
         config.tiny, config.data.config = True, f"{config.data.config}_smoke"
     return config
-
-
-def recipe(name: str, game: dict | None, steps: int, options: argparse.Namespace) -> ConfigDict:
-    """That of the leaderboard, with networks of `--features` and `--materials`."""
-    model: dict = {"name": name, "features": options.features}
-    if name == "rcam":
-        model |= {"dense_blocks": 2, "rcams": 2}
-    else:  # for so few features the whole matrix compiles sooner, with the same result
-        model |= {"materials": options.materials, "attention": "full"}
-    return leaderboard_adaptation.recipe(model, game, steps, frozen=False)
 
 
 class AlignedRow(Row):
@@ -189,7 +197,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--features", type=int, default=16)
     parser.add_argument("--materials", type=int, default=16)
-    parser.add_argument("--base", default="bicubic", choices=("bicubic", "back_projected"))
+    bases = ("bicubic", "back_projected", "pretrained")
+    parser.add_argument("--base", default="bicubic", choices=bases)
     parser.add_argument("--smoke", action="store_true", help="tiny networks on synthetic twins")
     options = parser.parse_args()
     for name in options.rows.split(","):

@@ -33,7 +33,9 @@ def folder(options):
 def test_only_rows_of_the_game_see_the_target(options):
     configs = {name: experiment.config_of(name, options).data.config for name in experiment.ROWS}
     both = {name for name, config in configs.items() if config.endswith("domains_smoke")}
-    assert both == set(experiment.ROWS) - {"rcam", "source"}
+    alone = {name for name, game in experiment.ROWS.items() if game is None}
+    assert both == set(experiment.ROWS) - alone
+    assert alone == {"rcam", "esrt", "srformer", "frozen", "source"}
     first = (
         experiment.config_of("unmixing", options),
         experiment.config_of("unmixing_source", options),
@@ -46,6 +48,24 @@ def test_rows_differ_by_their_game_alone(options):
     assert plain.pop("adversarial")["strength"] == 0
     assert ramped.pop("adversarial")["strength"] == 0.1
     assert plain == ramped
+
+
+def test_snlsr_as_published_trains_neither_encoder_nor_a_correction(options):
+    options.base = "pretrained"
+    config = experiment.config_of("frozen", options)
+    assert config.base.kind == "none" and experiment.STAGES["frozen"] is None
+    assert set(config.optimizer.freeze) == set(experiment.UNMIXING)
+    assert not experiment.config_of("source", options).optimizer.freeze
+
+
+@pytest.mark.slow
+def test_rows_that_correct_the_packaged_network_start_from_it(options):
+    options.base = "pretrained"
+    options.steps = 0
+    row = experiment.Row(experiment.config_of("source", options))
+    scores = row.score(row.train(0)[0].averaged)
+    assert abs(scores["test"]["PSNR"] - scores["anyband"]["PSNR"]) < 0.2
+    assert scores["anyband"]["PSNR"] > scores["back_projected"]["PSNR"] > scores["bicubic"]["PSNR"]
 
 
 @pytest.mark.parametrize("name", ["rcam", "aligned"])

@@ -35,7 +35,7 @@ def first_state(experiment: Experiment, trainer: Trainer) -> TrainState:
     found = base_variables(spec, experiment, trainer)
     if other:
         found = _merged(found, weights_of(other, spec))
-    return _with(state, found, trainer) if found else state
+    return with_variables(state, found, trainer) if found else state
 
 
 def zero_start(spec: NetworkSpec) -> Callable[[dict], dict]:
@@ -157,7 +157,7 @@ def _merged(variables: Mapping, others: Mapping) -> dict[str, Any]:
     return {name: {**variables.get(name, {}), **others.get(name, {})} for name in names}
 
 
-def _with(state: TrainState, found: Mapping, trainer: Trainer) -> TrainState:
+def with_variables(state: TrainState, found: Mapping, trainer: Trainer) -> TrainState:
     """The state with these variables, placed as the trainer wants them."""
     rest = {name: tree for name, tree in found.items() if name not in ("params", "batch_stats")}
     params = found.get("params", {})
