@@ -190,7 +190,7 @@ class Trainings:
                 with self.experiment.checkpoints(path) as checkpoints:
                     state = fit(self.experiment, checkpoints, path, signals)
             self.variables = state.averaged
-        protocol = setup.protocol(config, self.experiment.data)
+        protocol = setup.protocol(config, self.experiment.data, self.experiment.spec)
         scored = replace(self.experiment, config=config, protocol=protocol)
         return train.test(scored, self.variables, Path()).to_json()
 

@@ -139,8 +139,8 @@ class Job:
             self.say(f"{flagged} bands are flagged as bad: they are upsampled, and not sharpened")
         self.centre = survey.centre(scene.dtype, self.sample, self.bands)
         variables, self.step = network.weights()
-        used = survey.of_use(self.sample, scene.meta)
-        self.variables = packaged.with_scene(variables, card, self.normaliser, used, differences)
+        facts = survey.of_use(self.sample, scene.meta), differences
+        self.variables = packaged.with_scene(variables, card, self.normaliser, self.bands, *facts)
         self.work = {
             "weights": identity.of_tree(self.variables),
             "scene": identity.of_files(scene.files) | dict(scene.stamps),

@@ -9,7 +9,6 @@ import numpy as np
 from hsisr_jax.inference import pieces, sensed
 from hsisr_jax.inference.facts import Facts, as_array, facts_of
 from hsisr_jax.inference.pieces import Request
-from hsisr_jax.ops import components as parts
 from hsisr_jax.ops.components import Basis
 
 
@@ -69,7 +68,8 @@ def _sharpened(
     work = pieces.Work(request) if request.workdir else pieces.work(request)
     scene = facts.scene(0 if basis else work.components)
     if basis and work.components:
-        scene = scene._replace(basis=_moved(basis, scene.offset, scene.size))
+        basis = basis.moved(1 / scene.size, -scene.offset / scene.size)
+        scene = scene._replace(basis=basis)
     tiles = (
         (corner, work.tile(corner, cube[work.window(corner)], scene))
         for corner in work.plan.corners()
@@ -80,12 +80,4 @@ def _sharpened(
 
 def scene_basis(cube: np.ndarray, components: int = 32) -> Basis:
     """The principal components of a scene, from a sample of pixels, for `sharpen(basis=...)`."""
-    facts = facts_of(cube)
-    found = (np.where(np.isfinite(facts.low), x, 0) for x in (facts.sample(), facts.details))
-    spectra, details = found
-    return parts.basis(spectra, components, details)
-
-
-def _moved(basis: Basis, offset: float, size: float) -> Basis:
-    """The basis of `(values - offset) / size`, given that of the values."""
-    return basis._replace(mean=(basis.mean - offset) / size, deviations=basis.deviations / size)
+    return facts_of(cube).basis(components)

@@ -15,7 +15,9 @@ from hsisr_jax import metrics
 from hsisr_jax.data.batches import Recipe, of_image
 from hsisr_jax.data.scenes import Scene
 from hsisr_jax.files import csv_text
+from hsisr_jax.inference import packaged
 from hsisr_jax.inference.ensemble import over_symmetries
+from hsisr_jax.inference.facts import facts_of
 from hsisr_jax.inference.projection import back_project
 from hsisr_jax.inference.tiles import in_tiles
 from hsisr_jax.mesh import replicated
@@ -36,6 +38,7 @@ class Protocol:
     self_ensemble: bool = False
     projection: int = 0  # rounds of back-projection
     dark: float = 0.0  # below it, pixels keep their spectral direction
+    components: int = 0  # of each image, where the packaged network is corrected
 
     def score(
         self, reference: np.ndarray, estimate: np.ndarray, mask: np.ndarray | None = None
@@ -190,7 +193,8 @@ def evaluate(
         batch = prepare(drawn, number)
         batch = {name: x for name, x in batch.items() if x.ndim > 1}
         hr = np.asarray(batch["hr"][0])
-        estimates = {"test": super_resolve(apply, variables, batch, protocol, recipe)}
+        own = _of_image(variables, batch, protocol)
+        estimates = {"test": super_resolve(apply, own, batch, protocol, recipe)}
         if "lms" in batch:
             estimates["bicubic"] = np.asarray(batch["lms"][0])
         for name, baseline in (baselines or {}).items():
@@ -202,14 +206,22 @@ def evaluate(
                 again = seen_again(jnp.asarray(x)[None], drawn)
                 scores[name]["consistency"] = float(jnp.sqrt(jnp.mean((again - batch["lr"]) ** 2)))
         if loss:
-            scores["test"]["loss"] = float(loss_of(variables, batch))
+            scores["test"]["loss"] = float(loss_of(own, batch))
         result.images.append({"name": scene.name, **scores})
         if save:
             save(scene, batch, estimates)
         if len(result.kept) < keep:
             result.kept[scene.name] = _for_report(batch, estimates, scene)
-            result.kept[scene.name] |= _abundance(apply, variables, batch, protocol)
+            result.kept[scene.name] |= _abundance(apply, own, batch, protocol)
     return result
+
+
+def _of_image(variables: Mapping, batch: Mapping, protocol: Protocol) -> Mapping:
+    """The variables with the components of an image (`1 h w c`), as in its prediction."""
+    if not protocol.components:
+        return variables
+    found = facts_of(np.asarray(batch["lr"][0]))
+    return packaged.with_basis(variables, found.basis(protocol.components))
 
 
 def _for_report(batch: Mapping, estimates: Mapping, scene: Scene) -> dict[str, np.ndarray]:

@@ -63,11 +63,14 @@ class Facts(NamedTuple):
         low, high = float(self.low.min()), float(self.high.max())
         check_values(self.low, self.high, self.sample())
         offset, size = (low + high) / 2, (high - low) / 2 or 1.0
-        spectra = (self.sample() - offset) / size
-        spectra = np.where(np.isfinite(self.low), spectra, 0)
-        details = np.where(np.isfinite(self.low), self.details / size, 0)
-        basis = components.basis(spectra, count, details) if count else None
+        basis = self.basis(count, offset, size) if count else None
         return Scene(offset, size, self.low, self.high, basis)
+
+    def basis(self, count: int, offset: float = 0.0, size: float = 1.0) -> Basis:
+        """The components of `(values - offset) / size`; bands without any value are in none."""
+        seen = np.isfinite(self.low)
+        spectra = np.where(seen, (self.sample() - offset) / size, 0)
+        return components.basis(spectra, count, np.where(seen, self.details / size, 0))
 
     def sample(self) -> np.ndarray:
         """Spectra without gaps from all over the scene; bands without any value stay NaN."""

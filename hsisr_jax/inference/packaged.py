@@ -16,7 +16,8 @@ from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.trained import Loaded, Trained
 from hsisr_jax.layers import sensor
 from hsisr_jax.models.anyband import SCALES, SCENE
-from hsisr_jax.models.spec import describe
+from hsisr_jax.models.bases import FROZEN
+from hsisr_jax.models.spec import NetworkSpec, describe
 from hsisr_jax.ops import components
 
 NAME = "anyband"
@@ -95,21 +96,41 @@ def nearest(degradation: Mapping[str, Any], scale: int) -> dict[str, Any]:
     return {"name": "mtf", "mtf": float(np.clip(passed, *MTFS))}
 
 
+def shared(spec: NetworkSpec) -> int:
+    """How many components of a scene its tiles share: of the packaged network, by itself or as
+    the base of another one; 0 where there is none."""
+    if spec.name == NAME:
+        return spec.options["components"]
+    base = spec.base
+    return shared(NetworkSpec.from_json(base["spec"])) if base["kind"] == "pretrained" else 0
+
+
+def with_basis(variables: Mapping, basis: components.Basis) -> dict:
+    """The variables with the components of a scene, where the packaged network has them."""
+    if FROZEN not in variables:
+        return {**variables, SCENE: basis._asdict()}
+    inner = with_basis(variables[FROZEN]["variables"], basis)
+    return {**variables, FROZEN: {"variables": inner}}
+
+
 def with_scene(
     variables: Mapping,
     card: Trained,
     normaliser: Normaliser,
+    bands: np.ndarray | None,
     sample: np.ndarray,
     differences: np.ndarray,
 ) -> dict:
     """Adds the components of a whole scene to the variables, so that its tiles share them; other
     networks are unchanged. `sample` has some of its stored spectra, `n c` (NaN where hidden), and
-    `differences` those of neighbouring pixels, `m c`."""
-    if card.name != NAME:
+    `differences` those of neighbouring pixels, `m c`; `bands` maps them to the network's."""
+    count = shared(card.spec)
+    if not count:
         return dict(variables)
+    if bands is not None:
+        sample, differences = sample @ bands, differences @ bands
     spectra, details = normaliser.apply(sample, np), normaliser.gain * differences
-    basis = components.basis(spectra, card.spec.options["components"], details)
-    return {**variables, SCENE: basis._asdict()}
+    return with_basis(variables, components.basis(spectra, count, details))
 
 
 def _named(degradation: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -107,14 +107,18 @@ class Work:
     @property
     def components(self) -> int:
         """How many components of the scene the network shares between tiles."""
-        return self.card.spec.options["components"] if self.card.name == packaged.NAME else 0
+        logarithms = self.normaliser and self.normaliser.floor is not None
+        return 0 if logarithms else packaged.shared(self.card.spec)
 
     def variables(self, scene: Scene) -> dict:
         if self._variables is None:
             self._variables = jax.device_put(self.load()[0], jax.local_devices()[0])
-        if scene.basis is None:
+        basis, seen = scene.basis, self.normaliser
+        if basis is None:
             return self._variables
-        return {**self._variables, packaged.SCENE: scene.basis._asdict()}
+        if seen is not None:
+            basis = basis.moved(seen.gain * scene.size, seen.gain * scene.offset + seen.bias)
+        return packaged.with_basis(self._variables, basis)
 
     def window(self, corner: Corner) -> tuple[slice, slice]:
         """The rows and columns of the scene that a tile is made from."""

@@ -30,6 +30,10 @@ class Basis(NamedTuple):
         """What `... k` component images add to the mean spectrum, `... c`."""
         return images @ (self.vectors * _along(self.deviations, self.vectors)).T
 
+    def moved(self, gain: float, bias: float) -> "Basis":
+        """The basis of `gain * x + bias`, if this is that of `x`."""
+        return self._replace(mean=gain * self.mean + bias, deviations=gain * self.deviations)
+
 
 def _along(values: jax.Array, x: jax.Array) -> jax.Array:
     """One value for each entry of the last axis of `x`."""

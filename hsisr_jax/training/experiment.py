@@ -83,7 +83,7 @@ def describe(config: ConfigDict | Mapping, *, evaluates: bool = False) -> Experi
     setup.sense(config, data, progress.say)
     spec = setup.spec(config, data)
     recipe = setup.recipe(config, data)
-    protocol = setup.protocol(config, data)
+    protocol = setup.protocol(config, data, spec)
     patch, stride = config.data.patch, config.data.stride
     validation = data.validation_scenes(config.scale, patch=patch, stride=stride)
     if not evaluates:

@@ -1,7 +1,8 @@
 """A trained network, of a run or of the package, as the base that another one corrects.
 
 The package's network works on the principal components of a scene. As a base it uses those of the
-training scenes, which are stored with the weights, for all patches, tiles and later scenes.
+training scenes for all patches, which are stored with the weights; an image that is scored and a
+scene that is predicted have their own.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from hsisr_jax.data import augment, component_images
 from hsisr_jax.data.batches import Recipe
 from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
-from hsisr_jax.inference import sensed, trained
+from hsisr_jax.inference import packaged, sensed, trained
 from hsisr_jax.inference.evaluate import Protocol
 from hsisr_jax.models import bases
 from hsisr_jax.models.correction import USUAL_MEAN
@@ -175,13 +175,15 @@ def training_data(config: ConfigDict, data: Dataset, recipe: Recipe) -> Dataset:
     return replace(data, train=inputs if train_on == "inputs" else data.train + inputs)
 
 
-def protocol(config: ConfigDict, data: Dataset) -> Protocol:
+def protocol(config: ConfigDict, data: Dataset, network: NetworkSpec) -> Protocol:
     """The scoring of test images."""
     options = config.eval.to_dict()
     for name in ("images_kept", "save", "baselines"):
         options.pop(name)
     options["ratio"] = options["ratio"] or config.scale
     options["dark"] = dark_level(options["dark"], data) if options["projection"] else 0.0
+    if network.corrects:
+        options["components"] = packaged.shared(network)
     try:
         return Protocol(name=options.pop("protocol"), **options)
     except TypeError as error:  # of the config of a workdir: the command line is checked before
