@@ -1,9 +1,8 @@
 """HDF5 cubes: MATLAB v7.3, NetCDF-4, HDF-EOS and plain files.
 
-Links and storage outside the file are never followed. Which axis holds the bands: MATLAB's is
-known; else an attribute `band_axis` says it, the one axis as long as the wavelengths, a scale or
-label; else it is the last. Values without filters are read and written in place (`raw.py`), so that
-a killed run leaves a file that a later one can continue; others go through h5py, chunk by chunk.
+Links and storage outside the file are never followed. Values without filters are read and written
+in place (`raw.py`), so that a killed run leaves a file that a later one can continue; others go
+through h5py, chunk by chunk.
 """
 
 from collections.abc import Iterator
@@ -19,12 +18,9 @@ from hsisr_jax.formats.hdf5_meta import attribute
 from hsisr_jax.formats.raw import ORDERS, RawLayout, RawReader, RawWriter, Staged, partial, stale
 from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneMeta, SceneReader, check_size
 from hsisr_jax.formats.variables import (
-    COLS,
     CUBE,
     META,
-    ROWS,
-    SPECTRAL,
-    axes_order,
+    axes_of,
     choose,
     cube_shape,
     kept_axes,
@@ -116,8 +112,11 @@ def _reader(path: Path, file: h5py.File, found: dict, name: str, matlab: bool) -
     matlab = matlab or attribute(data, "MATLAB_class") is not None
     spectra = hdf5_meta.wavelength_lists(file, data, found)
     kept = kept_axes(data.shape)
-    axes = ORDERS["matlab"] if matlab else _axes(data, spectra, kept)
+    names = [hdf5_meta.axis_name(data, axis) for axis in kept]
     full = tuple(data.shape[axis] for axis in kept)
+    axes, counts = ORDERS["matlab"], {values.size for values in spectra}
+    if not matlab:
+        axes = axes_of(names, full, hdf5_meta.number(data, "band_axis"), counts)
     if len(full) == 2:
         full = (1, *full) if matlab else (*full, 1)
     shape = cube_shape(path, name, [full[axes.index(axis)] for axis in "hwb"])
@@ -130,26 +129,6 @@ def _reader(path: Path, file: h5py.File, found: dict, name: str, matlab: bool) -
         file.close()
         return RawReader(path, layout, meta, kind=KIND, data=path)
     return Hdf5Reader(path, file, data, shape, axes, meta, cf)
-
-
-def _axes(data: h5py.Dataset, spectra: list[np.ndarray], kept: list[int]) -> str:
-    """The stored order of h, w and b."""
-    names = [hdf5_meta.axis_name(data, axis) for axis in kept]
-    if len(kept) == 2:
-        return axes_order(2, [*names, ""])
-    band = hdf5_meta.number(data, "band_axis")
-    if band in (0, 1, 2):
-        return axes_order(int(band), names)
-    fits = {n for values in spectra for n in range(3) if data.shape[kept[n]] == values.size}
-    spectral = [n for n in range(3) if names[n] in SPECTRAL]
-    placed = [n for n in range(3) if names[n] in ROWS + COLS]
-    if len(fits) == 1:
-        band = fits.pop()
-    elif spectral:
-        band = spectral[0]
-    else:
-        band = 3 - sum(placed) if len(placed) == 2 else max(fits, default=2)
-    return axes_order(band, names)
 
 
 class Hdf5Reader(SceneReader):

@@ -56,9 +56,26 @@ def kept_axes(shape: Sequence[int]) -> list[int]:
     return kept
 
 
-def axes_order(band: int, names: Sequence[str]) -> str:
-    """Which of three axes is h, w and b, in the order of storage, by the one of the bands and by
-    the others' names."""
+def axes_of(names: Sequence[str], shape: Sequence[int], said: object, bands: set[int]) -> str:
+    """Which of the axes of a cube is h, w and b, in the order of storage.
+
+    The bands are the axis that the file names (`said`), else the only one as long as a list of
+    wavelengths (`bands`: the lengths), one with a spectral name, the one beside rows and columns,
+    else the last. The other axes tell rows from columns by their names.
+    """
+    if len(shape) == 2:
+        names, said = [*names, ""], 2
+    fits = [axis for axis, size in enumerate(shape) if size in bands]
+    spectral = [axis for axis, name in enumerate(names) if name in SPECTRAL]
+    placed = [axis for axis, name in enumerate(names) if name in ROWS + COLS]
+    if isinstance(said, int | float) and said in (0, 1, 2):
+        band = int(said)
+    elif len(fits) == 1:
+        band = fits[0]
+    elif spectral:
+        band = spectral[0]
+    else:
+        band = 3 - sum(placed) if len(placed) == 2 else max(fits, default=2)
     first, second = (axis for axis in range(3) if axis != band)
     swapped = names[first] in COLS and names[second] in ROWS
     letters = {band: "b", first: "w" if swapped else "h", second: "h" if swapped else "w"}

@@ -26,7 +26,7 @@ from hsisr_jax.formats.objects import Objects, reached
 from hsisr_jax.formats.places import WRITTEN, Place, Url, is_zarr
 from hsisr_jax.formats.raw import partial, stale
 from hsisr_jax.formats.scene import NUMERIC, NewScene, SceneReader, SceneWriter
-from hsisr_jax.formats.variables import CUBE, choose, cube_shape, kept_axes
+from hsisr_jax.formats.variables import CUBE, axes_of, choose, cube_shape, kept_axes
 from hsisr_jax.formats.zarr_store import Array
 
 CHUNK = 4 << 20  # bytes of one, about
@@ -61,7 +61,9 @@ class ZarrReader(SceneReader):
         if stored.kind not in NUMERIC[:3]:
             raise UserError(f"{path}: {name!r} holds {stored}, and a scene numbers")
         spectra = zarr_meta.spectra(path, found, array)
-        self.axes = zarr_meta.axes_of(array, spectra)
+        names, said = [dim.lower() for dim in array.dims], array.attrs.get("band_axis")
+        counts = set() if spectra is None else {len(spectra)}
+        self.axes = axes_of(names, shape, said, counts)
         full = (*array.shape, 1)[:3] if len(array.shape) == 2 else array.shape
         sizes = [full[self.axes.index(axis)] for axis in "hwb"]
         self.height, self.width, self.bands = cube_shape(path, name or CUBE, sizes)

@@ -20,15 +20,12 @@ from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import NewScene, SceneMeta
 from hsisr_jax.formats.variables import (
-    COLS,
     CUBE,
     EVEN,
     META,
-    ROWS,
     SPECTRAL,
     WAVELENGTHS,
     WIDTHS,
-    axes_order,
     companion,
     corrected,
     meta_from,
@@ -103,26 +100,6 @@ def spectra(root: Place, found: Mapping[str, Array], array: Array) -> np.ndarray
     sizes = [n for n, dim in zip(array.shape, array.dims) if dim in SPECTRAL] or array.shape
     lists = (_list(root, found, array, WAVELENGTHS, n) for n in sorted(set(sizes)))
     return next((values for values in lists if values is not None), None)
-
-
-def axes_of(array: Array, wavelengths: np.ndarray | None) -> str:
-    """Which axis is h, w and b, in the order of storage."""
-    dims = [dim.lower() for dim in array.dims]
-    if len(dims) == 2:
-        return axes_order(2, [*dims, ""])
-    named = [i for i, dim in enumerate(dims) if dim in SPECTRAL]
-    placed = [i for i, dim in enumerate(dims) if dim in ROWS + COLS]
-    count = 0 if wavelengths is None else len(wavelengths)
-    long = [i for i, n in enumerate(array.shape) if n == count]
-    band = array.attrs.get("band_axis")
-    if not isinstance(band, int) or not 0 <= band < 3:
-        if len(named) == 1:
-            band = named[0]
-        elif len(placed) == 2:
-            band = 3 - sum(placed)
-        else:
-            band = long[0] if len(long) == 1 else 2
-    return axes_order(band, dims)
 
 
 def read(
