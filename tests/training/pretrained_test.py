@@ -6,7 +6,7 @@ import pytest
 import tiny_config
 
 import hsisr_jax
-from hsisr_jax import degrade, formats, predict, sharpening, train
+from hsisr_jax import degrade, formats, predict, train
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import packaged, trained
 from hsisr_jax.models.anyband import SCENE
