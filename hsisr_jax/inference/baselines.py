@@ -27,8 +27,14 @@ def anyband(scale: int, sensor: Mapping[str, Any]) -> Callable[[Mapping], np.nda
     each image."""
     network = packaged.load(scale, packaged.nearest(sensor, scale))
     module, (variables, _) = network.card.module(), network.weights()
-    apply = jax.jit(lambda inputs: module.apply(variables, inputs, train=False)["sr"])
-    return lambda batch: np.asarray(apply({name: batch[name] for name in ("lr", "lms")})[0])
+    apply = jax.jit(lambda variables, inputs: module.apply(variables, inputs, train=False)["sr"])
+    count = packaged.shared(network.card.spec)
+
+    def predict(batch: Mapping) -> np.ndarray:
+        own = packaged.of_image(variables, count, batch)
+        return np.asarray(apply(own, {name: batch[name] for name in ("lr", "lms")})[0])
+
+    return predict
 
 
 def projects(recipe: Recipe) -> bool:

@@ -17,7 +17,6 @@ from hsisr_jax.data.scenes import Scene
 from hsisr_jax.files import csv_text
 from hsisr_jax.inference import packaged
 from hsisr_jax.inference.ensemble import over_symmetries
-from hsisr_jax.inference.facts import facts_of
 from hsisr_jax.inference.projection import back_project
 from hsisr_jax.inference.tiles import in_tiles
 from hsisr_jax.mesh import replicated
@@ -38,7 +37,7 @@ class Protocol:
     self_ensemble: bool = False
     projection: int = 0  # rounds of back-projection
     dark: float = 0.0  # below it, pixels keep their spectral direction
-    components: int = 0  # of each image, where the packaged network is corrected
+    components: int = 0  # of each image, for the packaged network
 
     def score(
         self, reference: np.ndarray, estimate: np.ndarray, mask: np.ndarray | None = None
@@ -193,7 +192,7 @@ def evaluate(
         batch = prepare(drawn, number)
         batch = {name: x for name, x in batch.items() if x.ndim > 1}
         hr = np.asarray(batch["hr"][0])
-        own = _of_image(variables, batch, protocol)
+        own = packaged.of_image(variables, protocol.components, batch)
         estimates = {"test": super_resolve(apply, own, batch, protocol, recipe)}
         if "lms" in batch:
             estimates["bicubic"] = np.asarray(batch["lms"][0])
@@ -214,14 +213,6 @@ def evaluate(
             result.kept[scene.name] = _for_report(batch, estimates, scene)
             result.kept[scene.name] |= _abundance(apply, own, batch, protocol)
     return result
-
-
-def _of_image(variables: Mapping, batch: Mapping, protocol: Protocol) -> Mapping:
-    """The variables with the components of an image (`1 h w c`), as in its prediction."""
-    if not protocol.components:
-        return variables
-    found = facts_of(np.asarray(batch["lr"][0]))
-    return packaged.with_basis(variables, found.basis(protocol.components))
 
 
 def _for_report(batch: Mapping, estimates: Mapping, scene: Scene) -> dict[str, np.ndarray]:

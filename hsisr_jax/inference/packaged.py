@@ -12,6 +12,7 @@ from hsisr_jax.data.normalise import Normaliser
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneReader
 from hsisr_jax.inference import sensed, trained
+from hsisr_jax.inference.facts import facts_of
 from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.trained import Loaded, Trained
 from hsisr_jax.layers import sensor
@@ -111,6 +112,14 @@ def with_basis(variables: Mapping, basis: components.Basis) -> dict:
         return {**variables, SCENE: basis._asdict()}
     inner = with_basis(variables[FROZEN]["variables"], basis)
     return {**variables, FROZEN: {"variables": inner}}
+
+
+def of_image(variables: Mapping, count: int, batch: Mapping) -> Mapping:
+    """The variables with `count` components of an image in memory (`lr`, `1 h w c`), as in its
+    prediction; unchanged for 0."""
+    if not count:
+        return variables
+    return with_basis(variables, facts_of(np.asarray(batch["lr"][0])).basis(count))
 
 
 def with_scene(

@@ -182,8 +182,7 @@ def protocol(config: ConfigDict, data: Dataset, network: NetworkSpec) -> Protoco
         options.pop(name)
     options["ratio"] = options["ratio"] or config.scale
     options["dark"] = dark_level(options["dark"], data) if options["projection"] else 0.0
-    if network.corrects:
-        options["components"] = packaged.shared(network)
+    options["components"] = packaged.shared(network)
     try:
         return Protocol(name=options.pop("protocol"), **options)
     except TypeError as error:  # of the config of a workdir: the command line is checked before
