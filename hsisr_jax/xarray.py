@@ -44,7 +44,8 @@ def sharpen(
     """Super-resolves a hyperspectral DataArray, as `hsisr_jax.sharpen` does a numpy array.
 
     A Dask array is read and computed only when the result is; the result is bit-identical to that
-    in memory. Its chunks are the network's tiles.
+    in memory, but for 6 to 23 bands, whose noise is estimated within the chunks of the input. Its
+    own chunks are the network's tiles.
 
     Args:
         data_array: two spatial dimensions and one of bands, in any order. Pixels without data are

@@ -55,6 +55,20 @@ def test_a_scene_is_predicted_with_its_own_components(run, tmp_path):
     in_memory = hsisr_jax.sharpen(scene, 2, workdir=folder, limits=False)
     for made in (by_file, in_memory):
         assert np.sqrt(np.mean((made - wanted) ** 2)) < 2e-3 * scene.std()
+    lazy = lazily(scene, scale=2, workdir=folder)
+    assert lazy.chunks is not None
+    wanted = hsisr_jax.sharpen(scene, 2, workdir=folder)
+    np.testing.assert_allclose(lazy.values.transpose(1, 2, 0), wanted, atol=1e-6)
+
+
+def lazily(scene, **options):
+    """In blocks of rows, by Dask."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("rioxarray")
+    from hsisr_jax.xarray import sharpen
+
+    array = xarray.DataArray(scene.transpose(2, 0, 1), dims=("band", "y", "x"))
+    return sharpen(array.chunk({"y": 9}), **options)
 
 
 def test_prediction_and_export_need_the_workdir_alone(run, tmp_path, monkeypatch):
