@@ -218,18 +218,22 @@ def trial(reader: Reader, seeds: list[Path], folder: Path, number: int) -> str:
         data, copy = file.read_bytes(), home / file.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(damage(data, rng) if file == victim else data)
+    ignored: list[str] = []  # what Python prints a traceback of, and goes on
+    sys.unraisablehook = lambda found: ignored.append(f"{found.exc_value!r}, ignored"[:120])
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         reader.read(folder / path.name)
-        return "read"
+        return ignored[0] if ignored else "read"
     except UserError as error:
-        return "memory" if "not enough memory" in str(error) else "refused"
+        lost = "memory" if "not enough memory" in str(error) else "refused"
+        return ignored[0] if ignored else lost
     except TooSlow:
         return "too slow"
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:120]
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        sys.unraisablehook = sys.__unraisablehook__
 
 
 def _alarm(*_: object) -> None:

@@ -1,5 +1,6 @@
 """Opens TIFFs by GDAL's TIFF driver alone, with a small cache; finds masks and transparency."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,28 @@ def settings(**more: Any) -> Iterator[None]:
     """A small block cache: GDAL's own would take 5% of the machine's memory. Of one thread only."""
     import rasterio
 
-    with rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536, **more):
+    with _quiet(), rasterio.Env(GDAL_CACHEMAX=64, GDAL_MAX_BAND_COUNT=65536, **more):
         yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out warnings of GDAL that are not UTF-8: rasterio would print a traceback of each."""
+    excepthook, unraisablehook = sys.excepthook, sys.unraisablehook
+
+    def shown(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if kind is not UnicodeDecodeError:
+            excepthook(kind, error, trace)
+
+    def ignored(found: Any) -> None:
+        if found.exc_type is not UnicodeDecodeError:
+            unraisablehook(found)
+
+    sys.excepthook, sys.unraisablehook = shown, ignored
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = excepthook, unraisablehook
 
 
 def open_tiff(path: Path | str, mode: str = "r", **options: Any) -> Any:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import h5py
@@ -221,3 +223,23 @@ def test_a_tiff_of_very_many_pages_is_refused_soon(tmp_path):
     with pytest.raises(UserError, match="more than .* pages"):
         formats.open_scene(tmp_path / "in.tif")
     assert time.process_time() - began < 5
+
+
+def test_a_tiff_whose_warnings_are_no_text_leaves_no_traceback(tmp_path):
+    """GDAL quotes the damaged metadata, which is not UTF-8; a program without our settings shows
+    what rasterio then prints."""
+    path = tmp_path / "a.tif"
+    named = formats.SceneMeta(wavelengths=np.array([500.0, 600.0]))
+    formats.write_scene(path, np.ones((6, 5, 2), np.float32), named)
+    whole = path.read_bytes()
+    assert b" name=" in whole
+    path.write_bytes(whole.replace(b" name=", b" \xff ame", 1))
+    code = (
+        "import sys, rasterio; from hsisr_jax import formats; rasterio.open(sys.argv[1]).close()\n"
+        "print('then', file=sys.stderr, flush=True); print(formats.open_scene(sys.argv[1]).bands)"
+    )
+    command = [sys.executable, "-c", code, path]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    theirs, ours = ended.stderr.split("then")
+    assert "UnicodeDecodeError" in theirs and "Error" not in ours
+    assert ended.stdout.strip() == "2"
