@@ -243,3 +243,21 @@ def test_a_tiff_whose_warnings_are_no_text_leaves_no_traceback(tmp_path):
     theirs, ours = ended.stderr.split("then")
     assert "UnicodeDecodeError" in theirs and "Error" not in ours
     assert ended.stdout.strip() == "2"
+
+
+def test_an_index_of_a_group_that_leads_back_to_itself(tmp_path):
+    """Asking the library for the address of such a group never came back, in C."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["group/cube"] = CUBE
+    whole = bytearray(path.read_bytes())
+    index = b"TREE\x00"  # of a group; its neighbour to the right is 16 bytes after
+    places = [i for i in range(len(whole)) if whole.startswith(index, i)]
+    assert len(places) == 2
+    for place in places:
+        whole[place + 16 : place + 24] = place.to_bytes(8, "little")
+    path.write_bytes(whole)
+    code = "import sys; from hsisr_jax import formats; print(formats.open_scene(sys.argv[1]).bands)"
+    command = [sys.executable, "-c", code, path]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.strip() == "3"
