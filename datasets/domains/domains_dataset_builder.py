@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -91,7 +92,7 @@ def _config(
             f"{count} bands are asked for, and the domains have {counts[0]} and {counts[1]}: "
             f"set config.data.options.bands to {min(counts)} or fewer"
         )
-    given |= {"path": [str(p.resolve()) for p in paths], "bands": count, "stamps": stamps}
+    given |= {"path": [os.path.abspath(p) for p in paths], "bands": count, "stamps": stamps}
     digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", paths[0].stem)[:40]
     split = SplitDefinition(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -102,9 +103,9 @@ def _config(
     if negative not in NEGATIVE:
         raise UserError(f"config.data.options.negative is one of {', '.join(NEGATIVE)}")
     shape, dtype, size, stamps, left_out = _look(paths, variable)
-    given["path"] = [str(p.resolve()) for p in paths]
+    given["path"] = [os.path.abspath(p) for p in paths]
     partners = [Path(p).expanduser() for p in ([msi] if isinstance(msi, str) else msi or [])]
-    given |= {"msi": [str(p.resolve()) for p in partners]} if partners else {}
+    given |= {"msi": [os.path.abspath(p) for p in partners]} if partners else {}
     extras = _partners(partners, size)
     given["stamps"] = stamps
     given |= {"msi_stamps": [of_files((p,)) for p in partners]} if partners else {}

@@ -186,6 +186,20 @@ def test_a_changed_sidecar_is_read_again(tmp_path):
     assert maximum(tmp_path / "x.npy", tmp_path / "d") == 4 * before
 
 
+def test_a_link_to_a_scene_has_no_sidecars_but_its_own(tmp_path):
+    """Folders of links are how many keep their data. The target's sidecar was found only after the
+    scene had been looked at, so the scene had "changed just now", each time."""
+    cube = np.arange(40 * 48 * 3).reshape(40, 48, 3).astype(np.uint16)
+    (tmp_path / "store").mkdir()
+    formats.write_scene(tmp_path / "store" / "x.npy", cube, SceneMeta(scale=0.5))
+    link = tmp_path / "x.npy"
+    link.symlink_to(tmp_path / "store" / "x.npy")
+    assert maximum(link, tmp_path / "d") == 5759
+    beside = tmp_path / "x.npy.json"
+    beside.symlink_to(tmp_path / "store" / "x.npy.json")
+    assert maximum(link, tmp_path / "d") == 5759 / 2
+
+
 def test_a_published_file_that_was_replaced_is_prepared_again(tmp_path):
     from scipy.io import savemat
 
