@@ -295,12 +295,13 @@ class Job:
     def describe(self, sizes: Sizes) -> None:
         card, plan = self.card, sizes.plan
         of = f"of step {self.step}" if self.step else "as it comes with the package"
+        count, side = len(plan.corners()), f"{plan.size[0]} x {plan.size[1]}"
+        tiles = f"{count} tiles of {side} that overlap by {plan.overlap}, {sizes.batch} at a time"
         self.say(
             f"{card.name} x{card.scale} {of}: {self.scene.height} x "
             f"{self.scene.width} x {self.scene.bands} {self.scene.dtype} -> "
-            f"{' x '.join(map(str, self.shape))}; {len(plan.corners())} tiles of "
-            f"{plan.size[0]} x {plan.size[1]} that overlap by {plan.overlap}, {sizes.batch} at a "
-            f"time on {self.mesh.size} x {jax.devices()[0].device_kind}"
+            f"{' x '.join(map(str, self.shape))}; {tiles if count > 1 else f'one tile of {side}'} "
+            f"on {self.mesh.size} x {jax.devices()[0].device_kind}"
         )
         for remark in remarks(card, plan, self.options):
             self.say(remark)

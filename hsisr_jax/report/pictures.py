@@ -8,7 +8,7 @@ import numpy as np
 from hsisr_jax.formats.places import Place, Url
 
 VISIBLE = (640.0, 550.0, 460.0)  # nm, where red, green and blue are looked for
-NEAR = 25.0  # nm
+NEAR = 35.0  # nm; blue of Sentinel-2 is 30 from ours
 STRIP = 64  # rows at a time
 FAILED = 8.0  # times the usual angle: such a method has no say in the bins
 # Nine stops of two perceptually even colour maps, from dark to bright; also in explorer.js.

@@ -125,7 +125,7 @@ class Progress:
         self.quiet = jax.process_index() != 0
         self.total, self.examples, self.unit = total, examples, unit
         self.began, self.start = time.monotonic(), start
-        self._said = self.began
+        self._said, self._losses = self.began, [(start, 0.0)]
 
     def rate(self, step: int) -> float:
         """Examples per second since the clock was last started."""
@@ -136,22 +136,34 @@ class Progress:
         self.began, self.start = time.monotonic(), step
 
     def update(self, step: int, values: Mapping[str, float], *, force: bool = False) -> None:
+        """Shows a step, from time to time; its loss is the mean since the step shown before."""
         now = time.monotonic()
+        if "loss" in values:
+            self._losses.append((step, values["loss"]))
         if self.quiet or not (self.live or force or now - self._said >= PLAIN_SECONDS):
             return
         self._said = now
+        if "loss" in values:
+            values = {**values, "loss": self._mean_loss()}
         done = max(step - self.start, 1)
         left = (self.total - step) * (now - self.began) / done
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        shown = [f"{name} {value:.4g}" for name, value in values.items()]
         name = "step" if self.unit == "examples" else self.unit
-        speed = f"{self.rate(step):.0f} {self.unit}/s  ETA {clock(left)}"
-        line = f"{name} {step}/{self.total}  {shown}  {speed}"
+        rate = self.rate(step)
+        speed = f"{rate:.{0 if rate >= 10 else 1}f} {self.unit}/s"
+        line = "  ".join([f"{name} {step}/{self.total}", *shown, speed, f"ETA {clock(left)}"])
         if self.live:
             filled = round(20 * step / max(self.total, 1))
             bar = "█" * filled + "·" * (20 - filled)
             print(f"\r\x1b[K{bar} {line}", end="", file=self.stream, flush=True)
         else:
             print(line, file=self.stream, flush=True)
+
+    def _mean_loss(self) -> float:
+        steps, losses = zip(*self._losses)
+        self._losses = self._losses[-1:]
+        known = [(b - a, x) for a, b, x in zip(steps, steps[1:], losses[1:]) if math.isfinite(x)]
+        return sum(n * x for n, x in known) / sum(n for n, _ in known) if known else math.nan
 
     def note(self, what: str, done: int, total: int) -> None:
         """Progress of a preparation: a live line, or its end elsewhere."""

@@ -364,3 +364,14 @@ def test_charts_of_training_and_domains(opened):
         "all => all.map(i => i.complete && i.naturalWidth)"
     )
     assert loaded == [64] * 8
+
+
+def test_paper_has_no_heading_of_nothing(opened):
+    """Of one run all settings are folded away."""
+    display = "e => getComputedStyle(e).display"
+    opened.locator("#settings > :not(h2, details)").evaluate_all("all => all.map(e => e.remove())")
+    opened.emulate_media(media="print")
+    assert opened.locator("#settings").evaluate(display) == "none"
+    assert opened.locator("#results").evaluate(display) == "block"
+    opened.locator("#settings details").evaluate("e => e.open = true")
+    assert opened.locator("#settings").evaluate(display) == "block"

@@ -21,6 +21,7 @@ def test_true_colour_where_the_visible_is():
         (30, np.linspace(1700, 1000, 30), (4, 14, 24)),  # listed from long to short
         (30, None, (25, 15, 5)),
         (4, np.array([460.0, 550, 640, 850]), (2, 1, 0)),
+        (4, np.array([490.0, 560, 665, 842]), (2, 1, 0)),  # Sentinel-2
         (3, None, (0, 1, 2)),  # a picture
         (2, None, (1, 1, 0)),
         (1, None, (0, 0, 0)),

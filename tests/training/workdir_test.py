@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 from hsisr_jax import identity
 from hsisr_jax.errors import UserError
 from hsisr_jax.report.runs import flat
+from hsisr_jax.training import hooks
 from hsisr_jax.training.hooks import Means, MetricsLog, Progress, clock
 from hsisr_jax.training.patience import Patience
 from hsisr_jax.training.stopping import Signals
@@ -223,8 +225,29 @@ def test_progress_is_plain_where_there_is_no_terminal():
     progress.update(100, {"loss": 0.25}, force=True)
     text = stream.getvalue()
     assert (
-        "step 100/100" in text and "loss 0.25" in text and "\r" not in text and "\x1b" not in text
+        "step 100/100" in text and "loss 0.275" in text and "\r" not in text and "\x1b" not in text
     )
+
+
+def test_a_plain_line_has_the_mean_loss_since_the_one_before(monkeypatch):
+    stream = io.StringIO()
+    progress = Progress(20, 0, 4, stream)
+    for step, loss in ((1, 9.0), (10, 1.0), (15, math.nan)):
+        progress.update(step, {"loss": loss, "learning_rate": loss})
+    assert stream.getvalue() == ""
+    monkeypatch.setattr(hooks, "PLAIN_SECONDS", 0.0)
+    progress.update(16, {"loss": 2.0, "learning_rate": 0.5})
+    progress.update(20, {"loss": 4.0, "learning_rate": 0.5})
+    first, last = stream.getvalue().splitlines()
+    assert f"loss {(9 + 9 * 1 + 2) / 11:.4g}  learning_rate 0.5" in first and "loss 4  " in last
+
+
+def test_a_slow_rate_is_not_shown_as_zero():
+    stream = io.StringIO()
+    progress = Progress(100, 0, 1, stream, unit="tiles")
+    progress.began -= 50.0
+    progress.update(20, {}, force=True)
+    assert "tiles 20/100  0.4 tiles/s  ETA 3:2" in stream.getvalue()
 
 
 def test_progress_is_one_live_line_on_a_terminal():
