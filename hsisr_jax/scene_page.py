@@ -25,7 +25,7 @@ from hsisr_jax.report import page, pictures, prediction
 from hsisr_jax.report.scenes import Layer
 from hsisr_jax.report.titles import METHODS
 from hsisr_jax.training.workdir import version
-from hsisr_jax.view import good_bands, page_map
+from hsisr_jax.view import good_bands, page_map, turned
 
 SIDE = 384  # output pixels of the part that is shown, at most
 VALUES = 20_000_000  # numbers of one cube of that part, at most
@@ -201,7 +201,8 @@ def _done(job: Job, made: SceneReader) -> dict[str, Any]:
         a, _, _, d, _, _ = meta.transform
         size = math.hypot(a, d)
         name = crs.name_of(after.crs) or "a system without a name"
-        found["map"] = f"{name}; pixels of {size:g} became {size / card.scale:g}, same corner"
+        sizes = f"pixels of {size:g} became {size / card.scale:g}"
+        found["map"] = f"{name}; {sizes}, same corner{turned(meta.transform)}"
     else:
         found["map"] = "none"
     found |= kept(meta, after)

@@ -86,6 +86,12 @@ def page_map(meta: SceneMeta) -> dict[str, Any] | None:
     return {"transform": list(meta.transform), "crs": crs.name_of(meta.crs)}
 
 
+def turned(transform: Sequence[float]) -> str:
+    """`, turned by 30°` for a map whose columns do not run east; "" for any other."""
+    degrees = np.degrees(np.arctan2(transform[3], transform[0]))
+    return f", turned by {degrees:.3g}°" if abs(degrees) >= 0.005 else ""
+
+
 def _thinned(reader: SceneReader, good: np.ndarray, stride: int) -> np.ndarray:
     rows = max(1, STRIP // max(1, reader.width * reader.bands))
     rows = max(stride, rows // stride * stride)  # strips start on a row that is shown
@@ -133,10 +139,11 @@ def _facts(
     if len(good) < reader.bands:
         facts["bad bands, not shown"] = reader.bands - len(good)
     if (meta.scale, meta.offset) != (1.0, 0.0):
-        facts["scale"] = f"value = stored × {meta.scale:g} + {meta.offset:g}"
+        offset = f" + {meta.offset:g}" if meta.offset else ""
+        facts["scale"] = f"value = stored × {meta.scale:g}{offset}"
     if meta.transform is not None:
         a, b, left, d, e, top = meta.transform
-        facts["pixel size"] = f"{np.hypot(a, d):g} × {np.hypot(b, e):g}"
+        facts["pixel size"] = f"{np.hypot(a, d):g} × {np.hypot(b, e):g}{turned(meta.transform)}"
         facts["top-left corner"] = f"{left:.10g}, {top:.10g}"
     named = {
         "no-data value": meta.nodata,

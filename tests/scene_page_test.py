@@ -118,6 +118,13 @@ def test_what_a_format_cannot_hold_is_named():
     assert "not carried" not in scene_page.kept(SceneMeta(), has)
 
 
+def test_a_map_that_is_turned_is_told(bicubic, tmp_path):
+    cube = workdirs.scene(24, 28, BANDS).astype(np.float32)
+    across = (6.0, 8.0, 500000.0, 8.0, -6.0, 5400000.0)
+    text = made(bicubic, tmp_path, cube, transform=across).read_text()
+    assert "pixels of 10 became 5, same corner, turned by 53.1°" in text
+
+
 def test_ranges_are_written_short():
     assert scene_page.ranges(np.array([1, 1, 1, 0, 1, 0, 0, 1, 1], bool)) == "1–3, 5, 8–9"
     assert scene_page.ranges(np.zeros(3, bool)) == ""

@@ -6,7 +6,8 @@ import browser
 import numpy as np
 import pytest
 
-from hsisr_jax import view
+from hsisr_jax import formats, view
+from hsisr_jax.formats import SceneMeta
 
 pytest.importorskip("hsisr_jax.formats")
 HEADER = """ENVI
@@ -117,6 +118,14 @@ def test_page_in_a_browser(cube, tmp_path):
         assert tab.locator(".handle").count() == 0
         assert chromium.complaints == []
         assert chromium.requests == [output.as_uri()]
+
+
+def test_the_map_and_the_scale_are_told(cube, tmp_path):
+    """Of a map turned against the north, and of a scale without an offset."""
+    across = (17.320508, 10.0, 5e5, 10.0, -17.320508, 4e6)
+    formats.write_scene(tmp_path / "a.tif", cube, SceneMeta(scale=1e-4, transform=across))
+    text = view.write(tmp_path / "a.tif").read_text()
+    assert "20 × 20, turned by 30°" in text and "stored × 0.0001<" in text
 
 
 def test_the_noise_is_shown(tmp_path):

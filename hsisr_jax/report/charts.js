@@ -233,14 +233,15 @@ class Chart {
 
   // One standard deviation to either side of a line.
   band(series) {
-    const part = [];
+    const parts = [[]];
     series.y.forEach((y, i) => {
-      if (y === null || series.spread[i] === null) return;
-      part.push([this.toX(series.x[i]), this.toY(y + series.spread[i]), this.toY(y - series.spread[i])]);
+      if (y === null || series.spread[i] === null) { parts.push([]); return; }
+      parts.at(-1).push([series.x[i], y + series.spread[i], y - series.spread[i]]);
     });
-    const point = (x, y) => `${x.toFixed(1)} ${y.toFixed(1)}`;
-    const there = part.map(([x, above]) => point(x, above)), back = part.map(([x, , below]) => point(x, below)).reverse();
-    const drawn = svg("path", {class: "spread", d: part.length ? `M${[...there, ...back].join("L")}Z` : ""});
+    const point = (x, y) => `${this.toX(x).toFixed(1)} ${this.toY(y).toFixed(1)}`;
+    const around = (part) => [...part.map(([x, above]) => point(x, above)), ...part.map(([x, , below]) => point(x, below)).reverse()];
+    const d = parts.filter((part) => part.length).map((part) => `M${around(part).join("L")}Z`).join("");
+    const drawn = svg("path", {class: "spread", d});
     drawn.style.fill = colourOf(series);
     return drawn;
   }

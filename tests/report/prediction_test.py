@@ -55,7 +55,9 @@ def tab(tmp_path_factory):
     hidden[:16, :16] = True
     overview = np.full((200, 260, 4), 90, np.uint8)
     where = {"transform": [1.25, 0, 553000, 0, -1.25, 4180000], "crs": "WGS 84 (EPSG:4326)"}
-    seen = shown(hidden=hidden, origin=(400, 800), size=(2000, 2600), overview=overview, map=where)
+    water = np.linspace(430, 2400, BANDS) + 200.0 * (np.arange(BANDS) > 8)  # with a gap
+    more = {"origin": (400, 800), "size": (2000, 2600), "overview": overview, "map": where}
+    seen = shown(hidden=hidden, wavelengths=water, **more)
     std = np.full_like(seen.main.cube, 0.02)
     seen.layers.append(Layer("standard deviation", "deviation", std))
     share = [0.0, 0.5, 1.0]
@@ -99,7 +101,9 @@ def test_spectra_of_chosen_pixels_with_their_uncertainty_and_place(tab):
     lines = tab.locator(".pins .chart").first.locator("path.line")
     names = lines.evaluate_all("all => all.map(p => p.dataset.name)")
     assert names == ["input", "bicubic", "anyband"]
-    assert tab.locator(".pins .chart").first.locator("path.spread").count() == 1
+    spread = tab.locator(".pins .chart").first.locator("path.spread")
+    pieces = [path.get_attribute("d").count("M") for path in (spread, lines.last)]
+    assert pieces == [2, 2]  # neither is drawn over bands that are left out
     tab.locator(".pins button", has_text="Go there").first.click()
     browser.settle(tab)
     row, column = (int(tab.locator(f"[aria-label={n}]").input_value()) for n in ("Row", "Column"))
