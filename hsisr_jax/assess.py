@@ -135,17 +135,17 @@ def evaluate_scene(
 ) -> Assessment:
     """Prints the scores of a scene without its truth, and stores them as JSON and CSV.
 
-    With a workdir its network is used, and the files lie in `<workdir>/eval/<scene>/`; without one
-    the network in the package, and the files are `output` and the CSV beside it.
+    With a workdir its network is used, without one that in the package. The files are `output` and
+    the CSV beside it; if it is not given, `<workdir>/eval/<scene>/scores.json`, or one in the
+    current folder.
     """
     with formats.open_scene(input, variable=options.variable or None) as scene:
         options = sensed.numbered(options, scene, print)
         network = packaged.loader(workdir, scale, print)(scene, options)
-        if workdir:
+        place = Path(output or f"{scene.path.stem}_x{network.card.scale}_scores.json")
+        if workdir and not output:
             place = Path(workdir) / "eval" / pairs.name_of(scene.path) / "scores.json"
-        else:
-            place = Path(output or f"{scene.path.stem}_x{network.card.scale}_scores.json")
-            place = place if place.suffix == ".json" else place.with_name(f"{place.name}.json")
+        place = place if place.suffix == ".json" else place.with_name(f"{place.name}.json")
         found = assess(network, scene, options)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, found.to_json())

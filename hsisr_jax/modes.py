@@ -88,6 +88,9 @@ def _eval(config: ConfigDict | None, options: flags.FlagValues) -> None:
         given = {"scale": options.scale, "options": chosen, "output": options.output}
         assess.evaluate_scene(options.input, workdir=options.workdir, **given)
         return
+    if options.output:
+        raise UserError("--output is for --input without --reference: other results of --mode=eval "
+                        "go to the workdir")  # fmt: skip
     workdir = _workdir(options)
     config = config_of(workdir, config, evaluates=True)  # given: other options of the evaluation
     if options.manual_dir:
@@ -116,9 +119,7 @@ def _predict(config: ConfigDict | None, options: flags.FlagValues) -> int:
 
     load = packaged.loader(options.workdir, options.scale, told)
     if options.uncertainty and (options.parts or many.several(options.input, options.output)):
-        raise UserError(
-            "--uncertainty is for one scene by one process: leave it out, or the others"
-        )
+        raise UserError("--uncertainty is for one scene, without --parts: give it scene by scene")
     if many.several(options.input, options.output):
         if options.parts:
             raise UserError("--parts is for one scene; many are shared out as they are")

@@ -91,9 +91,9 @@ def sharpen(
         sharper if bands else sharper[:, :, 0],
         dims=(rows, cols, *bands),
         coords=_coords(data_array, (rows, cols), factor, sharper.shape[2]),
-        name=data_array.name,
         attrs=_finer(attrs, factor),
     ).transpose(*data_array.dims)
+    out.name = data_array.name  # else it is Dask's
     out.encoding = {k: v for k, v in data_array.encoding.items() if k in STORED}
     return out
 

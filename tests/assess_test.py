@@ -139,10 +139,14 @@ def test_the_command_with_a_workdir_and_the_sensors_mtf(tmp_path, rcam):
     code, out, err = hsisr("--mode=eval", f"--workdir={rcam}", f"--input={tmp_path / 's.tif'}",
                            "--mtf=0.3")  # fmt: skip
     assert code == 0, err
+    mine = tmp_path / "new" / "mine.json"
+    assert hsisr("--mode=eval", f"--workdir={rcam}", f"--input={tmp_path / 's.tif'}", "--mtf=0.3",
+                 f"--output={mine}")[0] == 0  # fmt: skip
     assert "s.tif, x2 by rcam; sensor: mtf 0.3" in out and "back-projected" in out
     assert {p: p.read_bytes() for p in rcam.glob("*.json")} == before
     (place,) = rcam.glob("eval/s-??????/scores.json")
     found = json.loads(place.read_text())
+    assert json.loads(mine.read_text()) == found and mine.with_suffix(".csv").is_file()
     assert found["degradation"] == {"name": "mtf", "mtf": 0.3} and found["scale"] == 2
     rows = list(csv.DictReader(place.with_suffix(".csv").open()))
     assert len(rows) == 4 * 5 and rows[0]["band"] == "all"
@@ -229,6 +233,13 @@ def test_files_of_one_name_have_scores_of_their_own(bicubic, tmp_path):
     scores = [json.loads((f / "metrics.json").read_text())["test"]["RMSE"] for f in folders]
     assert sorted(scores) == pytest.approx([0.1, 0.2], rel=1e-4)
     assert ",'=in,'=in," in (folders[0] / "metrics.csv").read_text()  # no formula
+
+
+def test_an_output_that_nothing_is_written_to_is_refused(rcam, tmp_path):
+    given = [f"--workdir={rcam}", f"--output={tmp_path / 'a.json'}"]
+    for more in ([], [f"--input={tmp_path / 'a.npy'}", f"--reference={tmp_path / 'b.npy'}"]):
+        code, _, err = hsisr("--mode=eval", *given, *more)
+        assert code == 2 and "--output is for --input without --reference" in err
 
 
 def test_an_estimate_of_another_method_is_scored_as_it_is(rcam, tmp_path):

@@ -96,7 +96,7 @@ def test_lazy_equals_eager_to_the_bit(rcam, chunks):
     known = scene_facts(found.chunk(y=chunks[0], x=chunks[1]))
     part = sharpen(found.chunk(y=10, x=10), 2, rcam, facts=known)[-10:, :20]
     np.testing.assert_array_equal(part.compute(scheduler="sync"), eager[-10:, :20])
-    assert lazy.attrs == eager.attrs == {"units": "1"}
+    assert lazy.attrs == eager.attrs == {"units": "1"} and lazy.name is eager.name is None
 
 
 def test_the_packaged_network_shares_one_basis_between_blocks(monkeypatch):
