@@ -131,6 +131,8 @@ def test_what_cannot_be_done_is_refused_before_any_work(workdir, tmp_path, monke
         code, _, err = hsisr(*given, f"--uncertainty={tmp_path / target}")
         assert code == 2 and word in err, err
         assert not (tmp_path / "sr.npy").exists()
+    code, _, err = hsisr(*given, f"--uncertainty={tmp_path / 'std.npy'}", "--parts=2")
+    assert code == 2 and "--uncertainty is for one scene, without --parts" in err
     formats.write_scene(tmp_path / "in.npy", textured(12))
     code, _, err = hsisr(*given, f"--uncertainty={tmp_path / 'std.npy'}")
     assert code == 2 and "too small to be degraded by 2" in err and "tiles" not in err
