@@ -202,6 +202,7 @@ def _skeleton(place: Path, new: NewScene, variable: str, axes: str) -> None:
         plan.set_layout(h5py.h5d.CONTIGUOUS)
         plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        plan.set_obj_track_times(False)  # the same scene gives the same bytes
         space = h5py.h5s.create_simple(tuple(sizes[axis] for axis in axes))
         kind = h5py.h5t.py_create(new.stored, logical=True)
         data = h5py.Dataset(h5py.h5d.create(file.id, variable.encode(), kind, space, plan))
