@@ -9,6 +9,7 @@ from command import hsisr
 from hsisr_jax import formats, predict, scene_page
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta
+from hsisr_jax.inference import packaged
 from hsisr_jax.inference.options import Options
 
 BANDS = 4
@@ -123,6 +124,17 @@ def test_a_map_that_is_turned_is_told(bicubic, tmp_path):
     across = (6.0, 8.0, 500000.0, 8.0, -6.0, 5400000.0)
     text = made(bicubic, tmp_path, cube, transform=across).read_text()
     assert "pixels of 10 became 5, same corner, turned by 53.1°" in text
+
+
+def test_the_weights_have_one_digest_whatever_the_scene(tmp_path):
+    found = []
+    for name, seed in (("a", 0), ("b", 1)):
+        cube = np.random.default_rng(seed).random((16, 16, 3)).astype(np.float32)
+        formats.write_scene(tmp_path / f"{name}.npy", cube)
+        with formats.open_scene(tmp_path / f"{name}.npy") as scene:
+            network = packaged.loader(None, 2, print)(scene, Options())
+            found.append(scene_page._versions(predict.Job(network, scene, Options()))["weights"])
+    assert found[0] == found[1]
 
 
 def test_ranges_are_written_short():
