@@ -138,11 +138,11 @@ class Job:
         elif scene.meta.bad_bands is not None and (flagged := int(scene.meta.bad_bands.sum())):
             self.say(f"{flagged} bands are flagged as bad: they are upsampled, and not sharpened")
         self.centre = survey.centre(scene.dtype, self.sample, self.bands)
-        variables, self.step = network.weights()
+        weights, self.step = network.weights()
         facts = survey.of_use(self.sample, scene.meta), differences
-        self.variables = packaged.with_scene(variables, card, self.normaliser, self.bands, *facts)
+        self.variables = packaged.with_scene(weights, card, self.normaliser, self.bands, *facts)
         self.work = {
-            "weights": identity.of_tree(self.variables),
+            "weights": identity.of_tree(weights),
             "scene": identity.of_files(scene.files) | dict(scene.stamps),
             "network": card.to_json(),
             "options": asdict(options),
@@ -295,13 +295,11 @@ class Job:
     def describe(self, sizes: Sizes) -> None:
         card, plan = self.card, sizes.plan
         of = f"of step {self.step}" if self.step else "as it comes with the package"
-        count, side = len(plan.corners()), f"{plan.size[0]} x {plan.size[1]}"
-        tiles = f"{count} tiles of {side} that overlap by {plan.overlap}, {sizes.batch} at a time"
         self.say(
             f"{card.name} x{card.scale} {of}: {self.scene.height} x "
             f"{self.scene.width} x {self.scene.bands} {self.scene.dtype} -> "
-            f"{' x '.join(map(str, self.shape))}; {tiles if count > 1 else f'one tile of {side}'} "
-            f"on {self.mesh.size} x {jax.devices()[0].device_kind}"
+            f"{' x '.join(map(str, self.shape))}; {plan} on {self.mesh.size} x "
+            f"{jax.devices()[0].device_kind}"
         )
         for remark in remarks(card, plan, self.options):
             self.say(remark)

@@ -14,12 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsisr_jax import assess, formats, identity
+from hsisr_jax import assess, formats
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, SceneReader, crs
 from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import hidden_values
-from hsisr_jax.inference import packaged, pairs, without_truth
+from hsisr_jax.inference import pairs, without_truth
 from hsisr_jax.predict import Job
 from hsisr_jax.report import page, pictures, prediction
 from hsisr_jax.report.scenes import Layer
@@ -282,10 +282,9 @@ def _hidden(job: Job, before: SceneMeta, after: SceneMeta) -> str:
 
 def _versions(job: Job) -> dict[str, Any]:
     device = jax.devices()[0]
-    weights = {name: part for name, part in job.variables.items() if name != packaged.SCENE}
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         **{name: version(name) for name in PACKAGES if version(name)},
         "device": f"{jax.device_count()} × {device.device_kind}",
-        "weights": f"SHA-256 {identity.of_tree(weights)[:16]}…",
+        "weights": f"SHA-256 {str(job.work['weights'])[:16]}…",
     }

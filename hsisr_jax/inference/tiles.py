@@ -35,6 +35,11 @@ class Plan:
         """Height and width of every tile: the image's own where it is smaller than a tile."""
         return min(self.tile, self.height), min(self.tile, self.width)
 
+    def __str__(self) -> str:
+        count, side = len(self.corners()), " x ".join(map(str, self.size))
+        many = f"{count} tiles of {side} that overlap by {self.overlap}"
+        return many if count > 1 else f"one tile of {side}"
+
     def rows(self) -> list[int]:
         return origins(self.height, self.size[0], self.overlap)
 
