@@ -1,10 +1,14 @@
-"""The convolution layers of every network: PyTorch's conventions, channels last."""
+"""The convolution layers of every network: PyTorch's conventions, channels last.
+
+An input of another type than the parameters (bfloat16, integers) is computed in the wider one.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from hsisr_jax.layers.initializers import torch_uniform
 from hsisr_jax.ops.convolution import convolve, convolve_transposed, linear
@@ -37,6 +41,7 @@ class Conv(nn.Module):
             pad = 0
         elif self.mode != "zeros":
             raise ValueError(f"mode must be 'zeros' or 'reflect', not {self.mode!r}")
+        x, kernel = promote_dtype(x, kernel)
         y = convolve(x, kernel, stride=self.stride, padding=((pad, pad), (pad, pad)))
         if not self.use_bias:
             return y
@@ -96,7 +101,7 @@ class DepthwiseConv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         k, d = self.kernel_size, x.shape[-1]
         init = torch_uniform(k * k)
-        y = convolve_depthwise(x, self.param("kernel", init, (k, k, d)))
+        y = convolve_depthwise(*promote_dtype(x, self.param("kernel", init, (k, k, d))))
         if not self.use_bias:
             return y
         return y + self.param("bias", init, (d,)).reshape(1, 1, 1, d)

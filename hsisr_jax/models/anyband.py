@@ -11,6 +11,7 @@ is EDSR's (Lim et al., CVPRW 2017) with one channel and the sensor's blur as a f
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import canonicalize_dtype
 
 from hsisr_jax import resize
 from hsisr_jax.layers import sensor
@@ -81,6 +82,7 @@ class AnyBand(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
+        dtype = canonicalize_dtype(batch["lr"])  # of the network and the output
         lr = batch["lr"].astype(jnp.float32)
         basis = self.basis(lr, batch.get("noise"))
         down, up = self.matrices(*lr.shape[1:3], batch.get("sensor"))
@@ -97,7 +99,7 @@ class AnyBand(nn.Module):
             rest = lacking(rest)
             missing = missing + rest
         n = min(self.sharpened, images.shape[-1])
-        seen = images[..., :n].astype(batch["lr"].dtype)
+        seen = images[..., :n].astype(dtype)
         facts = self.facts(basis, n, batch.get("sensor"))
         detail = self.detail(seen, facts, batch.get("valid"), self.flips and not train)
         detail = detail.astype(jnp.float32)  # b H W n
@@ -108,9 +110,8 @@ class AnyBand(nn.Module):
         above = jnp.clip(1 - (basis.noise / FAINT) ** 2, 0, 1)  # b k
         missing = above[:, None, None] * missing
         sharper = sensor.apply(up[0], missing, up[1]).at[..., :n].add(detail)
-        return {
-            "sr": (batch["lms"] + jax.vmap(Basis.spectra)(basis, sharper)).astype(batch["lr"].dtype)
-        }
+        sr = batch["lms"] + jax.vmap(Basis.spectra)(basis, sharper)
+        return {"sr": sr.astype(dtype)}
 
     def basis(self, lr: jax.Array, noise: jax.Array | None) -> Basis:
         """The basis of each sample: the scene's, the input's, or trivial for component images."""
@@ -124,7 +125,8 @@ class AnyBand(nn.Module):
         if not self.has_variable(SCENE, "vectors"):
             return jax.vmap(lambda x: basis_of(x, self.components))(lr)
         found = Basis(*(self.get_variable(SCENE, name) for name in Basis._fields))
-        return jax.tree.map(lambda x: jnp.repeat(x[None].astype(jnp.float32), len(lr), 0), found)
+        shared = lambda x: jnp.broadcast_to(x.astype(jnp.float32), (lr.shape[0], *x.shape))  # noqa: E731
+        return jax.tree.map(shared, found)
 
     def matrices(self, h: int, w: int, number: jax.Array | None) -> tuple[list, list]:
         """The matrices of the sensor and of bicubic upsampling, along rows and columns."""
@@ -158,12 +160,13 @@ class AnyBand(nn.Module):
         noise = noise if self.noise else jnp.zeros_like(noise)
         if number is None:
             passed = sensor.transfer(self.scale, self.degradation, self.mtf)
-            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (len(noise), 4))
+            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (noise.shape[0], 4))
         else:
             same = jnp.repeat(sensor.transfer_of_family(self.scale, number), count, 0)
         noise = jnp.log10(jnp.minimum(noise, 0.5) + NOISE_FLOOR) + 2.5
         scales = jnp.asarray([float(self.scale == s) for s in SCALES], jnp.float32)
-        return jnp.concatenate([same, noise, jnp.tile(scales[None], (len(noise), 1))], 1)
+        scales = jnp.broadcast_to(scales, (noise.shape[0], len(SCALES)))
+        return jnp.concatenate([same, noise, scales], 1)
 
 
 NETWORK = Network(

@@ -51,6 +51,11 @@ class SNLSR(nn.Module):
         encoder = self.encoder or UnmixingEncoder(self.materials, name="encoder")
 
         abundance = encoder(lr)  # b h w m
+        if abundance.shape[-1] != self.materials:
+            raise UserError(
+                f"the encoder gives {abundance.shape[-1]} materials, this network mixes "
+                f"{self.materials}: set materials={abundance.shape[-1]}"
+            )
         x = Conv(self.features, name="head")(abundance)
         self.sow("intermediates", "features_0", x)
         x = Merge(self.features, name="merge_0")(self._dense_links(x, 0))

@@ -11,7 +11,7 @@ from snlsr_golden import SOWN
 
 from hsisr_jax import losses, models, port
 from hsisr_jax.errors import UserError
-from hsisr_jax.models.snlsr import two_stages
+from hsisr_jax.models.snlsr import UnmixingEncoder, two_stages
 from hsisr_jax.resize import interpolate
 
 TERMS = {
@@ -108,6 +108,7 @@ def test_stage_scales_are_the_originals_quirk():
         ({"scale": 5}, (9, 9, 3), "cannot upsample by 5"),
         ({"attention": "fast"}, (9, 9, 3), "unknown attention 'fast'"),
         ({"features": 3}, (9, 9, 3), "4 features"),
+        ({"encoder": UnmixingEncoder(4)}, (9, 9, 3), "encoder gives 4 .* set materials=4"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(options, size, words):
@@ -117,8 +118,6 @@ def test_what_cannot_work_is_refused_in_words(options, size, words):
 
 
 def test_weights_of_another_encoder_are_refused():
-    from hsisr_jax.models.snlsr import UnmixingEncoder
-
     module = models.create("snlsr", **TINY, encoder=UnmixingEncoder(6))
     with pytest.raises(UserError, match="leave encoder out"):
         port.to_torch(module, {"params": {}})

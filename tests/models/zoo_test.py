@@ -122,6 +122,27 @@ def test_bfloat16(network):
     assert 0 < error < ROWS[name].bf16
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.uint16])
+@pytest.mark.parametrize("name", ROWS)
+def test_inputs_of_another_type_than_the_parameters(name, dtype):
+    """They are computed in the wider type, as Flax's own layers do, with gradients."""
+    module = tiny(name)
+    batch = make_batch(module, ROWS[name].sizes[0])
+    shapes = parity.shapes_of(module, batch)
+    variables = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    rest = {k: v for k, v in variables.items() if k != "params"}
+    given = {k: x.astype(dtype) if x.dtype == jnp.float32 else x for k, x in batch.items()}
+
+    def objective(params, batch):
+        sr = module.apply({**rest, "params": params}, batch, train=False)["sr"]
+        return sr.astype(jnp.float32).mean(), sr
+
+    gradient = jax.value_and_grad(objective, has_aux=True)
+    (_, sr), grads = jax.eval_shape(gradient, variables.get("params", {}), given)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(grads))
+    assert jnp.issubdtype(sr.dtype, jnp.floating)
+
+
 def test_unknown_names_and_options_are_answered_with_the_known_ones():
     with pytest.raises(UserError, match="did you mean 'sspsr'.*srlsgat"):
         models.create("sspr")
