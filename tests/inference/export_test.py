@@ -106,6 +106,23 @@ def test_a_corrected_base_is_exported_for_any_size(tmp_path):
     np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-5)
 
 
+def test_a_correction_of_the_packaged_network_is_exported_for_any_batch(tmp_path):
+    """As `configs/scene.py` trains it: components of the scene, stored with the weights."""
+    options = {"features": 8, "blocks": 1, "components": 4, "sharpened": 3, "one_basis": True}
+    inner = describe("anyband", options, scale=2, bands=4).to_json()
+    base = {"kind": "pretrained", "level": 1.0, "source": "anyband", "spec": inner}
+    spec = describe("rcam", workdirs.TINY["rcam"], scale=2, bands=4, base=base)
+    card = trained.Trained(spec, domains=[{"wavelengths": None, "normaliser": {}}], tile=8)
+    example = {k: np.zeros(x.shape, x.dtype) for k, x in spec.example(8, 8).items()}
+    variables = made_up_variables(card.module(), example)
+    facts = export.write(tmp_path / "m.stablehlo", card, variables)
+    assert facts["free"] == "any batch" and facts["input"].startswith("float32[b,8,8,4]")
+    exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
+    cubes = np.random.default_rng(0).random((3, 8, 8, 4), np.float32)
+    expected = export.physical_function(card, variables)(cubes)
+    np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-4)
+
+
 def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
     """SRLSGAT is exported for the training patch, in batches of any length."""
     options = {"group_size": 3, "features": 16, "blocks": 1}
