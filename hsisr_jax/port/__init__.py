@@ -40,8 +40,10 @@ def from_torch(module: nn.Module, state_dict: Mapping[str, np.ndarray], batch: M
         UserError: an array is missing, left over or of another shape; the message names it.
     """
     table = _table(module)
-    state = add_prefix(strip_prefix(state_dict, table.prefixes), table.own_prefix)
-    return convert_in(table.entries(module), state, _shapes(module, batch))
+    entries, own = table.entries(module), table.own_prefix
+    names = [entry.key.removeprefix(own) for entry in entries]
+    state = add_prefix(strip_prefix(state_dict, table.prefixes, names), own)
+    return convert_in(entries, state, _shapes(module, batch))
 
 
 def to_torch(module: nn.Module, variables: Mapping) -> State:

@@ -7,6 +7,7 @@ is its exact inverse, and works on any tree shaped like the variables (gradients
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from os.path import commonprefix
 
 import jax
 import numpy as np
@@ -173,14 +174,25 @@ def convert_out(entries: Iterable[Entry], variables: Mapping) -> State:
     return state
 
 
-def strip_prefix(state: Mapping[str, np.ndarray], prefixes: Iterable[str]) -> State:
-    """Removes a wrapper's name from the keys; one without it is then left over, and named."""
-    found = dict(state)
+def strip_prefix(
+    state: Mapping[str, np.ndarray], prefixes: Iterable[str], names: Iterable[str] = ()
+) -> State:
+    """Removes the words before all keys (`model.`, `_orig_mod.`, ...) but for those before all the
+    original's `names`, then a known wrapper's name from each key; one without it is then left over,
+    and named."""
+    before, own = _shared(state), _shared(names)
+    wrapper = before[: before.rfind(own)] if own in before else ""
+    found = {key.removeprefix(wrapper): value for key, value in state.items()}
     for prefix in prefixes:
         found = {key.removeprefix(prefix): value for key, value in found.items()}
     if len(found) < len(state):
         raise UserError(f"arrays are there with and without a prefix of {', '.join(prefixes)}")
     return found
+
+
+def _shared(names: Iterable[str]) -> str:
+    """The words that all names begin with."""
+    return "".join(commonprefix(list(names)).rpartition(".")[:2])
 
 
 def add_prefix(state: Mapping[str, np.ndarray], prefix: str) -> State:

@@ -163,6 +163,9 @@ def test_long_lists_of_names_are_cut():
         (["module.a", "module.b"], ["a", "b"]),
         (["module.net.a", "module.net.b"], ["a", "b"]),
         (["net.a", "net.b"], ["a", "b"]),
+        (["_orig_mod.module.a", "_orig_mod.module.b"], ["a", "b"]),
+        (["model.network.a.kernel", "model.network.b"], ["a.kernel", "b"]),
+        (["model_a", "model_b"], ["model_a", "model_b"]),  # no words
         (["module.a", "b"], ["a", "b"]),  # b is named as left over, not a
         ([], []),
     ],
@@ -180,11 +183,13 @@ def test_a_name_with_and_without_a_prefix_is_refused():
 SMALL = {
     "srformer": dict(image_size=8, embed_dim=8, depths=(2,), num_heads=(2,), window_size=4),
     "esrt": dict(features=16, heads=8),
+    "rcam": dict(features=8, dense_blocks=1, rcams=1),  # all its own names begin with one word
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "stored", "wrapper"), [("esrt", "esrt.", "esrt."), ("srformer", "", "srformer.")]
+    ("name", "stored", "wrapper"),
+    [("esrt", "esrt.", "esrt."), ("srformer", "", "srformer."), ("rcam", "", "model.")],
 )
 def test_wrappers_of_the_published_networks(name, stored, wrapper):
     """With or without the wrapper's prefix: the same variables; names come back as stored."""
@@ -195,7 +200,7 @@ def test_wrappers_of_the_published_networks(name, stored, wrapper):
     state = port.to_torch(module, variables)
     assert all(key.startswith(stored) for key in state)
     bare = {key.removeprefix(stored): value for key, value in state.items()}
-    for prefix in ("", wrapper, "module.", f"module.{wrapper}"):
+    for prefix in ("", wrapper, "module.", f"module.{wrapper}", f"_orig_mod.model.{wrapper}"):
         found = port.from_torch(module, {prefix + k: v for k, v in bare.items()}, batch)
         for path, value in flatten_dict(variables).items():
             np.testing.assert_array_equal(flatten_dict(found)[path], value)
