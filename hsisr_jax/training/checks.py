@@ -1,6 +1,6 @@
 """Checks of a config and of its dataset before a run starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -112,16 +112,15 @@ def check_validation(
 def check_images(
     config: ConfigDict,
     data: Dataset,
-    validation: list[Scene],
+    images: Sequence[Scene],
     module: nn.Module,
     recipe: Recipe,
     protocol: Protocol,
 ) -> None:
-    """Refuses test images that are too small for the scores or the network.
+    """Refuses images that are too small for the scores or the network.
 
     For images smaller than the training patches the network itself is tried, on shapes only.
     """
-    images = validation + data.test_images(config.scale)
     least = metrics.smallest_image(protocol.name)
     patch = config.data.patch or data.split.patch_at(config.scale)
     first_of = {scene.hr.shape[:2]: scene for scene in reversed(images)}

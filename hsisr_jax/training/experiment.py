@@ -88,6 +88,7 @@ def describe(config: ConfigDict | Mapping, *, evaluates: bool = False) -> Experi
     validation = data.validation_scenes(config.scale, patch=patch, stride=stride)
     if not evaluates:
         checks.check_validation(config, data, len(validation), progress.say)
-    checks.check_images(config, data, validation, spec.module(), recipe, protocol)
+    scored = ([] if evaluates else validation) + data.test_images(config.scale)
+    checks.check_images(config, data, scored, spec.module(), recipe, protocol)
     learnt = setup.training_data(config, data, recipe)
     return Experiment(config, data, learnt, spec, recipe, protocol, validation, progress.say)

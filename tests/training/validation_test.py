@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_config
 
 from configs import common
 from hsisr_jax.errors import UserError
-from hsisr_jax.training import checks, fit
+from hsisr_jax.training import checks, experiment, fit
 
 
 def test_what_needs_validation_images_is_refused_without_any():
@@ -36,3 +37,15 @@ def test_small_sets_are_validated_some_times_a_run(side, select, steps, period):
     images = [SimpleNamespace(hr=hr)] if side else []
     run = SimpleNamespace(validation=images, config=SimpleNamespace(select=select))
     assert fit._usual_period(run, steps) == period
+
+
+def test_an_evaluation_does_not_mind_validation_images_that_its_protocol_cannot_score(tmp_path):
+    config = tiny_config.get_config()
+    config.data.options = {"height": 64, "width": 64, "bands": 6, "fractions": (0.375, 0.125, 0.5)}
+    config.data.dir, config.eval.protocol = str(tmp_path), "ssran"
+    config.select_metric = "PSNR"
+    with pytest.raises(UserError, match=r"validation_1 of 64x8 pixels .* scores 32 pixels a side"):
+        experiment.describe(config)
+    described = experiment.describe(config, evaluates=True)
+    sides = [min(scene.hr.shape[:2]) for scene in described.data.test_images(config.scale)]
+    assert sides == [32]
