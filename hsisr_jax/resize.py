@@ -44,8 +44,8 @@ def imresize(x: jax.Array, scale: float) -> jax.Array:
         The resized cubes, of the type of `x`.
     """
     x = _cube(x)
-    if not 0 < scale < math.inf:
-        raise UserError(f"the scale of a resize is a positive number, not {scale}")
+    if isinstance(scale, tuple | list) or not 0 < scale < math.inf:
+        raise UserError(f"the scale of a resize is one positive number, not {scale}")
     if _symbolic(x) and scale == int(scale):
         return _separable(x, *[_Phases(_matlab_taps, int(scale), "symmetric", float(scale))] * 2)
     if _symbolic(x) and 1 / scale == round(1 / scale):

@@ -140,6 +140,7 @@ def test_dtypes_are_kept():
     [
         lambda x: resize.imresize(x, 0),
         lambda x: resize.imresize(x, float("nan")),
+        lambda x: resize.imresize(x, (4, 4)),
         lambda x: resize.imresize(x[0, :, 0], 2),
         lambda x: resize.imresize(x[:0], 2),
         lambda x: resize.interpolate(x, (4, 4), "lanczos"),

@@ -25,6 +25,7 @@ from hsisr_jax.metrics.errors import (
     psnr,
     psnr_per_band,
     rmse,
+    without_own_masks,
 )
 from hsisr_jax.metrics.guided import d_lambda, d_s, hqnr, qnr
 from hsisr_jax.metrics.hypercomplex import q2n
@@ -70,6 +71,7 @@ def evaluate(
         The protocol's keys to their scores.
     """
     chosen = _protocol(protocol)
+    without_own_masks(reference, estimate)
     if isinstance(data_range, (int, float)) and not data_range > 0:
         raise UserError(f"data_range is maximum - minimum, a positive number, not {data_range}")
     ratio = chosen.ratio if ratio is None else ratio

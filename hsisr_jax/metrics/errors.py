@@ -16,6 +16,7 @@ of finite images are finite: docs/metrics.md has the table. What is not finite s
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hsisr_jax.errors import UserError
 from hsisr_jax.ops.spectral import at_least_float32, safe_sqrt
@@ -159,6 +160,7 @@ def cubes(
 ) -> tuple[jax.Array, jax.Array]:
     """Both cubes in float32 or better, 0 outside the mask; a clear error where they are not two
     equal cubes, or the mask is not theirs."""
+    without_own_masks(reference, estimate)
     reference, estimate = at_least_float32(reference), at_least_float32(estimate)
     if reference.shape != estimate.shape or reference.ndim < 3 or reference.size == 0:
         raise UserError(
@@ -174,6 +176,15 @@ def cubes(
         )
     shown = jnp.asarray(mask, bool)[..., None]
     return jnp.where(shown, reference, 0), jnp.where(shown, estimate, 0)
+
+
+def without_own_masks(*cubes: jax.Array) -> None:
+    """Refuses numpy's masked arrays with hidden values: JAX takes them for ordinary ones."""
+    if any(np.ma.is_masked(cube) for cube in cubes):
+        raise UserError(
+            "a metric does not see the mask of a masked array: give "
+            "mask=~(np.ma.getmaskarray(reference) | np.ma.getmaskarray(estimate)).any(-1)"
+        )
 
 
 def spatial_mean(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:

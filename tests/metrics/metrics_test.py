@@ -399,6 +399,15 @@ def test_a_mask_leaves_out_a_border_as_cutting_it_off_does(protocol):
         np.testing.assert_allclose(found[key], value, rtol=rtol, err_msg=key)
 
 
+def test_a_masked_array_is_refused_with_the_mask_to_give():
+    """JAX would score what is hidden too."""
+    x, y = noisy_pair(12, 12, 3)
+    hidden = np.ma.masked_where(x > 0.9, x)
+    for score in (metrics.evaluate, metrics.psnr, metrics.sam, metrics.ssim):
+        with pytest.raises(UserError, match=r"give mask=~\(np\.ma\.getmaskarray"):
+            score(y, hidden)
+
+
 def test_single_masked_pixels_equal_the_formulas_over_the_others():
     x, y = noisy_pair(*SHAPE)
     mask = np.random.default_rng(1).random(SHAPE[:2]) > 0.02
