@@ -126,6 +126,7 @@ class Progress:
         self.total, self.examples, self.unit = total, examples, unit
         self.began, self.start = time.monotonic(), start
         self._said, self._losses = self.began, [(start, 0.0)]
+        self._noted = ("", self.began)  # the last line of `note` that stayed
 
     def rate(self, step: int) -> float:
         """Examples per second since the clock was last started."""
@@ -166,12 +167,16 @@ class Progress:
         return sum(n * x for n, x in known) / sum(n for n, _ in known) if known else math.nan
 
     def note(self, what: str, done: int, total: int) -> None:
-        """Progress of a preparation: a live line, or its end elsewhere."""
+        """Progress of a preparation: a live line, or its end elsewhere. Of thousands of patch files
+        one line a second stays."""
+        kind, now = what.split()[0], time.monotonic()
+        stays = done >= total and (kind != self._noted[0] or now - self._noted[1] >= 1)
+        if stays:
+            self._noted = kind, now
         if self.live:
-            print(f"\r\x1b[K{what} {done}/{total}", end="", file=self.stream, flush=True)
-            if done >= total:
-                print(file=self.stream)
-        elif done >= total and not self.quiet:
+            text = f"\r\x1b[K{what} {done}/{total}"
+            print(text, end="\n" if stays else "", file=self.stream, flush=True)
+        elif stays and not self.quiet:
             print(f"{what} {done}/{total}", file=self.stream, flush=True)
 
     def say(self, text: str) -> None:

@@ -250,11 +250,25 @@ def test_a_slow_rate_is_not_shown_as_zero():
     assert "tiles 20/100  0.4 tiles/s  ETA 3:2" in stream.getvalue()
 
 
-def test_progress_is_one_live_line_on_a_terminal():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_thousands_of_patch_files_do_not_fill_the_screen(stream):
+    progress = Progress(0, 0, 1, stream)
+    for i in range(500):
+        progress.note(f"reading block_{i}", 1, 2)
+        progress.note(f"reading block_{i}", 2, 2)
+    progress.note("storing patches", 500, 500)
+    lines = stream.getvalue().splitlines()
+    kept = stream.getvalue().count("\n")
+    assert "reading block_0 2/2" in stream.getvalue() and lines[-1].endswith("patches 500/500")
+    assert 2 <= kept < 20
+
+
+def test_progress_is_one_live_line_on_a_terminal():
     stream = Terminal()
     progress = Progress(100, 0, 4, stream)
     progress.update(50, {"loss": 0.5})
