@@ -7,7 +7,7 @@ Time: minutes of one CPU core for 100 x 100 pixels.
 Expected: docs/adaptation.md has what was measured on public scenes.
 
 The domains are `--config.data.domains`, two of VNIR, SWIR, SWIR1 and SWIR2 or pairs of ends in nm;
-`--config.data.options.path="('a.hdr','b.hdr')"` takes each from a file of its own.
+`--config.data.path=a.hdr,b.hdr` takes each from a file of its own.
 """
 
 from configs import common

@@ -127,6 +127,7 @@ def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
         (["test_tile=-3"], "test_tile is -3: give a whole number above 0"),
         (["negative=drop"], "noise, error, keep, clip"),
         (["filll=1"], ["'filll' is unknown", "fill"]),
+        (["msi="], "msi is '': give a file or a list of them"),
         (["path=none.npy"], ["there is no scene none.npy", "--config.data.path=FILE"]),
     ],
 )
@@ -143,6 +144,15 @@ def test_a_refused_preparation_leaves_no_folder(values, tmp_path):
     given = [SCENE, "--mode=prepare", f"--config.data.dir={tmp_path / 'prepared'}"]
     fails(*given, f"--config.data.path={tmp_path / 'mine.npy'}", words="scene 'mine'")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npy"]
+
+
+def test_a_published_config_on_a_file_of_ones_own(tmp_path):
+    path = cube(tmp_path, "mine.npy", size=160)
+    given = ["--config=sspsr_pavia:x4", "--mode=prepare", f"--config.data.path={path}",
+             f"--config.data.dir={tmp_path / 'prepared'}"]  # fmt: skip
+    fails(*given, words=["'pavia' takes no options (path)", "--config.data.name=scene"])
+    code, out, err = hsisr(*given, "--config.data.name=scene")
+    assert code == 0 and "mine_train_0: hr" in out, err
 
 
 def test_another_network_goes_without_the_options_of_the_configs_own(tmp_path):

@@ -36,9 +36,9 @@ GIVE = "give a file: --config.data.path=FILE"
 END = options.Kind("", lambda x: x is None or isinstance(x, int))
 REGION = options.fixed("", options.TEXT, options.WHOLE, END, options.WHOLE, END)
 KINDS = {
-    "path": options.either(options.TEXT, options.lists("a list of them", options.TEXT)),
+    "path": options.FILES,
     "variable": options.TEXT,
-    "msi": options.either(options.TEXT, options.lists("a list of them", options.TEXT)),
+    "msi": options.FILES,
     "fractions": options.fixed("three numbers: training, validation, test", *[options.NUMBER] * 3),
     "axis": options.TEXT,
     "multiple": options.SIZE,

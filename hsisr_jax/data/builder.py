@@ -189,7 +189,8 @@ class SceneBuilder(  # type: ignore[call-arg]
     @classmethod
     def config_from(cls, **options) -> SceneConfig:
         """A config from a user's options, for datasets that take options."""
-        raise UserError(f"dataset '{cls.name}' takes no options ({', '.join(options)})")
+        own = "; files of your own are --config.data.name=scene" if "path" in options else ""
+        raise UserError(f"dataset '{cls.name}' takes no options ({', '.join(options)}){own}")
 
     # Called by TFDS.
 

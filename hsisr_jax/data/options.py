@@ -42,6 +42,9 @@ def lists(words: str, kind: Kind) -> Kind:
     )
 
 
+FILES = either(Kind("a file", TEXT.admits), lists("a list of them", TEXT))
+
+
 def fixed(words: str, *kinds: Kind) -> Kind:
     """A list of one of each kind, in their order."""
     return Kind(

@@ -1,7 +1,7 @@
 """A dataset for training: its scenes by role, and its patches in one pixel store."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -309,10 +309,20 @@ def choice(config: Mapping, *, own: bool) -> str | dict | None:
     options = ConfigDict(config["options"]).to_dict()
     if config["path"]:
         options["path"] = config["path"]
+    if "path" in options:
+        options["path"] = listed(options["path"])
     if "domains" in config and config["domains"]:
         options["domains"] = config["domains"]
     twin = own and "path" not in options
     return (not twin and options) or config["config"] or options or None
+
+
+def listed(text: str | Sequence[str]) -> str | Sequence[str]:
+    """A file or folder, or several as a flag gives them: `a.hdr,b.hdr`, `('a.hdr', 'b.hdr')`."""
+    if not isinstance(text, str) or Path(text).exists():
+        return text
+    parts = [part.strip(" '\"") for part in text.strip("()[] ").split(",")]
+    return parts if len(parts) > 1 and all(parts) else text
 
 
 def _scene(record: Mapping[str, Any], split: SplitDefinition) -> Scene:

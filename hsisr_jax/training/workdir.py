@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from hsisr_jax import identity, locks
 from hsisr_jax.checkpoints import FOLDER
+from hsisr_jax.data.scenes import listed
 from hsisr_jax.errors import UserError
 from hsisr_jax.files import write_json
 from hsisr_jax.inference import older, packaged
@@ -202,7 +203,7 @@ def as_dict(config: ConfigDict | Mapping) -> dict:
     for *outer, name in (key.split(".") for key in PLACES):
         part = at(found, ".".join(outer)) if outer else found
         if isinstance(part, dict) and part.get(name):
-            part[name] = _absolute(part[name])
+            part[name] = _absolute(listed(part[name]) if name == "path" else part[name])
     return found
 
 

@@ -15,6 +15,7 @@ from hsisr_jax.data.ranges import RANGES, even_bands
 from hsisr_jax.data.synthetic import generate
 from hsisr_jax.errors import UserError
 from hsisr_jax.formats import SceneMeta, write_scene
+from hsisr_jax.training.workdir import as_dict
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,13 +190,27 @@ def test_patch_files_written_and_read_again(tmp_path):
     assert code == 2 and "--output=FOLDER" in err
 
 
+@pytest.mark.parametrize("form", ["{0},{1}", "('{0}', '{1}')"])
+def test_several_files_by_one_flag(form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.npy", "c.npy"):
+        np.save(name, generate(48, 96, 6, seed=1)[0])
+    path = form.format("a.npy", "c.npy")
+    given = [f"--config.data.path={path}", f"--config.data.dir={tmp_path}"]
+    code, out, err = hsisr("--mode=prepare", "--config=scene:x2", *given)
+    assert code == 0 and "a_train_0: hr" in out and "c_train_" in out, err
+    stored = as_dict({"data": {"path": path}})  # in a workdir, for any folder
+    assert stored == {"data": {"path": [str(tmp_path / "a.npy"), str(tmp_path / "c.npy")]}}
+    assert as_dict(stored) == stored
+
+
 @pytest.mark.slow
 def test_a_snlsr_on_two_ranges_of_a_file(scene, tmp_path):
     """The command of docs/datasets.md; ranges by name and by their ends, one file and two."""
     small = ["--config.model.features=8", "--config.model.materials=4", "--config.steps=2",
              f"--config.data.dir={tmp_path}", "--config.data.options.patch=16"]  # fmt: skip
     one = [f"--config.data.path={scene[0]}", "--config.data.domains=('VNIR',(1000,1300))"]
-    two = [f"--config.data.options.path=('{scene[0]}','{scene[0]}')"]
+    two = [f"--config.data.path={scene[0]},{scene[0]}"]
     for i, files in enumerate((one, two)):
         run = f"--workdir={tmp_path / str(i)}"
         code, out, err = hsisr("--config=asnlsr_scene", run, *files, *small)
