@@ -35,6 +35,9 @@ def first_state(experiment: Experiment, trainer: Trainer) -> TrainState:
     found = base_variables(spec, experiment, trainer)
     if other:
         found = _merged(found, weights_of(other, spec))
+        new = sorted(state.params.keys() - found["params"].keys())
+        told = f"; it has no {', '.join(new)}: new" if new else ""
+        experiment.say(f"starting from the weights of {other}{told}")
     return with_variables(state, found, trainer) if found else state
 
 

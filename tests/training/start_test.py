@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 import tiny_config
+import workdirs
 
 from hsisr_jax import weights
 from hsisr_jax.errors import UserError
+from hsisr_jax.inference import trained
 from hsisr_jax.models.bases import FILTERS
 from hsisr_jax.models.spec import describe
 from hsisr_jax.ops import filters
@@ -69,3 +71,16 @@ def test_a_run_starts_from_the_packaged_weights_by_their_name():
         start.weights_of("anyband", describe("anyband", {"features": 8}, scale=3, bands=3))
     with pytest.raises(UserError, match="config.init_from: there are no weights for scale 5"):
         start.weights_of("anyband", describe("anyband", {}, scale=5, bands=3))
+
+
+def test_what_another_run_does_not_have_is_told(tmp_path, capsys):
+    """An RCAM of x4 begins with the stage of one of x2."""
+    workdir = workdirs.make(tmp_path / "x2", "rcam", bands=6)
+    config = tiny_config.get_config()
+    config.scale, config.model.features, config.data.dir = 4, 8, str(tmp_path / "data")
+    config.init_from = str(workdir)
+    state = fit.prepare(experiment.describe(config)).first()
+    told = f"starting from the weights of {workdir}; it has no stage_1: new"
+    assert told in capsys.readouterr().err
+    weights = trained.load(workdir).weights()[0]["params"]["stage_0"]
+    jax.tree.map(np.testing.assert_array_equal, state.params["stage_0"], weights)
