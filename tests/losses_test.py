@@ -286,3 +286,23 @@ def test_relative_terms_are_the_same_in_any_unit(made, power):
     np.testing.assert_allclose(share, expected, rtol=1e-5)
     thousandth = {"hr": batch["hr"] / 1000}
     np.testing.assert_allclose(loss({"sr": out["sr"] / 1000}, thousandth)[0], share, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["l1", "mse"])
+def test_hidden_pixels_made_equal_count_for_nothing(made, name):
+    """The way of docs/models.md: values and gradients are those of the other pixels."""
+    out, batch = made
+    hr = batch["hr"].at[:, 1:3, 2].set(jnp.nan)
+    seen = jnp.isfinite(hr).all(-1, keepdims=True)
+    loss = losses.create(name)
+
+    def masked(sr):
+        pair = {"sr": jnp.where(seen, sr, 0)}, {"hr": jnp.where(seen, hr, 0)}
+        return loss(out | pair[0], batch | pair[1])[0] / seen.mean()
+
+    value, gradient = jax.value_and_grad(masked)(out["sr"])
+    error = np.asarray(out["sr"] - hr)[np.asarray(seen)[..., 0]]
+    power = {"l1": 1, "mse": 2}[name]
+    np.testing.assert_allclose(value, (np.abs(error) ** power).mean(), rtol=1e-5)
+    assert (np.asarray(gradient)[np.asarray(~seen)[..., 0]] == 0).all()
+    assert np.isfinite(gradient).all()
