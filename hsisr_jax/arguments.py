@@ -58,6 +58,11 @@ def _with_config_found(argv: Sequence[str]) -> tuple[list[str], str | None, str 
 def find_config(name: str) -> Path:
     """The config file with this path, or with this name among those in the package."""
     path = Path(name)
+    if path.suffix == ".json":
+        raise UserError(
+            f"{path}: a config is a Python file. To score or use a run, give --workdir="
+            f"{path.parent}; the command that trained it is in its environment.json"
+        )
     if path.is_file():
         return path
     shipped = shipped_configs()

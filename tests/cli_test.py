@@ -44,6 +44,7 @@ def fails(*arguments, words=(), code=2) -> str:
         ([], "--config"),
         (["--config=configs/none.py"], "no config file configs/none.py"),
         (["--config", "configs/none.py"], "no config file configs/none.py"),
+        (["--config=runs/a/config.json"], ["a Python file", "give --workdir=runs/a"]),
         (["--config=quickstrt"], "did you mean 'quickstart'"),
         (["--config=leaderboard_jasper"], "python -m hsisr_jax.leaderboard --config=leaderb"),
         ([QUICK, "--mode=fly"], ["unknown --mode=fly", "train, eval, predict"]),

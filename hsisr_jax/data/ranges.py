@@ -64,8 +64,8 @@ def available(
     """The bands of a cube that are inside a range."""
     if wavelengths is None:
         raise UserError(
-            f"{where} has no wavelengths, so {asked.name} cannot be cut out of it: give a file with "
-            "them (ENVI: `wavelength` in the header)"
+            f"{where} has no wavelengths, so {asked.name} cannot be cut out of it: give a file "
+            "with them (ENVI: `wavelength` in the header)"
         )
     found = asked.holds(wavelengths)
     if bad is not None:

@@ -74,6 +74,10 @@ def create(name: str, **kwargs) -> nn.Module:
             raise UserError(
                 f"{name} has no option {key!r}{_hint(key, known)}: known are {_list(known)}"
             )
+        if isinstance(value, type):
+            raise UserError(
+                f"{name}: {key} is the class {value.__name__}: give a module, {value.__name__}(...)"
+            )
         least = int(key not in network.may_be_zero)
         if _whole(known[key].default) and not (_whole(value) and int(value) >= least):
             raise UserError(
@@ -92,5 +96,5 @@ def _list(options) -> str:
 
 
 def _hint(word: str, options) -> str:
-    close = difflib.get_close_matches(word, options, n=1)
+    close = difflib.get_close_matches(word.lower(), options, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

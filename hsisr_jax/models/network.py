@@ -51,7 +51,14 @@ class Network:
 
 def lr_and_lms(batch: Mapping, name: str, bands: int, scale: int) -> tuple[jax.Array, jax.Array]:
     """`b h w c` and its upsampling `b H W c`, once they are of the network's bands and scale."""
+    if missing := {"lr", "lms"} - set(batch):
+        raise UserError(
+            f"{name} reads lr and lms, the batch has no {' and no '.join(sorted(missing))}: lms is "
+            f"resize.imresize(lr, {scale})"
+        )
     lr, lms = batch["lr"], batch["lms"]
+    if lr.ndim != 4:
+        raise UserError(f"{name} reads batches (b, h, w, c), not lr {lr.shape}: use lr[None]")
     b, h, w, c = lr.shape
     if c != bands:
         raise UserError(f"{name} was made for {bands} bands, lr has {c}: set bands={c}")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from flax import linen as nn
 from golden import ROOT
 from zoo import ROWS, make_batch, tiny
 
@@ -146,8 +147,25 @@ def test_inputs_of_another_type_than_the_parameters(name, dtype):
 def test_unknown_names_and_options_are_answered_with_the_known_ones():
     with pytest.raises(UserError, match="did you mean 'sspsr'.*srlsgat"):
         models.create("sspr")
+    with pytest.raises(UserError, match="did you mean 'asnlsr'"):
+        models.create("A-SNLSR")
     with pytest.raises(UserError, match="no option 'n_scale'.*scale.*features"):
         models.create("sspsr", n_scale=4)
+
+
+def test_a_class_in_place_of_a_module():
+    with pytest.raises(UserError, match="trunk_body is the class Dense: give a module, Dense"):
+        models.create("sspsr", trunk_body=nn.Dense)
+
+
+@pytest.mark.parametrize("name", ["sspsr", "srlsgat"])
+def test_batches_that_lack_something(name):
+    module, lr = tiny(name), jnp.zeros((1, 8, 8, 7))
+    words = rf"no lms: lms is resize.imresize\(lr, {module.scale}\)"
+    with pytest.raises(UserError, match=words):
+        parity.shapes_of(module, {"lr": lr})
+    with pytest.raises(UserError, match=r"not lr \(8, 8, 7\): use lr\[None\]"):
+        parity.shapes_of(module, {"lr": lr[0], "lms": lr[0]})
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "many"])
