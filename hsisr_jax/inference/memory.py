@@ -56,7 +56,7 @@ def choose(
     free = not (tile or card.why_whole() or card.overlap)
     if not tile and card.overlap:
         tile, overlap = card.tile, overlap if overlap >= 0 else card.overlap
-    tile = tile or (START if free else max(card.tile, MINIMUM))
+    tile = tile or (START if free else card.tile or MINIMUM)
     limit = budget()
     if overlap >= tile:
         raise UserError(f"tiles of {tile} pixels cannot overlap by {overlap}: set --overlap lower")

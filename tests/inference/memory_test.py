@@ -63,6 +63,8 @@ def test_tiles_of_the_evaluation_are_those_of_prediction(chosen):
     assert chosen(evaluated, 1, 10**10, shape=(20, 30)) == (4, 3, 27)
     assert chosen(evaluated, 1, 10**10, shape=(20, 30), overlap=1)[:2] == (4, 1)
     assert chosen(evaluated, 1, 10**10, shape=(20, 30), tile=10)[:2] == (10, 2)
+    side_by_side = replace(WHOLE, tile=4)  # SSRAN's, of 4 pixels
+    assert chosen(side_by_side, 1, 10**10, shape=(20, 30)) == (4, 1, 10)
 
 
 def test_what_is_asked_for_is_given(chosen):
