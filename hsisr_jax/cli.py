@@ -20,6 +20,9 @@ OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator
         "optimizer.discriminator", "data.options", "data.degradation",
         "data.augmentations")  # fmt: skip
 NAMED = ("model", "loss", "optimizer.schedule", "data.degradation")  # their options are of a name
+# keys that another one overrules, where it is not 0
+OVERRULED = {"epochs": "steps", "eval_every": "eval_every_epochs",
+             "checkpoint_every": "checkpoint_every_epochs"}  # fmt: skip
 MODES = ("train", "eval", "predict", "prepare", "export")
 USAGE = """\
 usage: python main.py --config=FILE[:ARGUMENT] [--workdir=FOLDER] [--config.KEY=VALUE ...]
@@ -143,7 +146,9 @@ def _check_keys(argv: Sequence[str], given: str | None) -> None:
                     raise UserError(_unknown_key(name, part, section))
                 break
             section, at = section[part], [*at, part]
-    _leave_out(as_written, {re.split("[= ]", word.lstrip("-"))[0] for word in argv})
+    named = {re.split("[= ]", word.lstrip("-"))[0] for word in argv}
+    _leave_out(as_written, named)
+    _let_count(named)
     FLAGS.config.lock()
 
 
@@ -165,6 +170,17 @@ def _leave_out(as_written: ConfigDict, given: set[str]) -> None:
                   f"{', '.join(theirs)}", file=sys.stderr)  # fmt: skip
         if place == "model" and "config.base.kind" not in given:
             _leave_base(now.name)
+
+
+def _let_count(given: set[str]) -> None:
+    """Where a flag says in epochs what the config says in steps, or the reverse, it counts."""
+    config = FLAGS.config
+    for key, wins in OVERRULED.items():
+        asked = f"config.{key}" in given and f"config.{wins}" not in given
+        if asked and config.get(key) and config.get(wins):
+            print(f"config.{wins}: 0 in place of {config[wins]}, since --config.{key} is given",
+                  file=sys.stderr)  # fmt: skip
+            config[wins] = 0
 
 
 def _leave_base(network: str) -> None:

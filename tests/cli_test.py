@@ -298,6 +298,21 @@ def trained(tmp_path_factory, datasets):
     return workdir, arguments
 
 
+def test_a_flag_in_epochs_counts_where_the_config_has_steps(tmp_path, datasets):
+    """And the reverse: `tiny_config` has steps, published recipes validate by epochs."""
+    run = [TINY, f"--workdir={tmp_path / 'run'}", f"--config.data.dir={datasets}"]
+    code, _, err = hsisr(*run, "--config.epochs=0.05", "--config.eval_every_epochs=0.05")
+    assert code == 0, err
+    assert "config.steps: 0 in place of 40, since --config.epochs is given" in err
+    steps = json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"]
+    assert 0 < steps < 40
+    recipe = [f"--config={ROOT}/configs/sspsr_pavia.py:x4", "--mode=parse"]
+    _, _, err = hsisr(*recipe, "--config.eval_every=7")
+    assert "config.eval_every_epochs: 0 in place of 1" in err
+    _, _, err = hsisr(*recipe, "--config.eval_every=7", "--config.eval_every_epochs=2")
+    assert "in place of" not in err
+
+
 def test_a_workdir_is_read_by_eval(trained):
     workdir, _ = trained
     before = json.loads((workdir / "metrics.json").read_text())
