@@ -26,9 +26,13 @@ except FileNotFoundError as error:
     sys.exit(str(error))
 except (OSError, ValueError, TypeError):
     sys.exit(f"{source}: not a cube that numpy.save wrote; convert other formats to .npy first")
-bands = network.in_avals[0].shape[-1]
+_, *sizes, bands = network.in_avals[0].shape
 if cube.ndim != 3 or cube.shape[-1] != bands:
     sys.exit(f"{source}: {cube.shape}, not (height, width, {bands})")
+if any(isinstance(size, int) and size != n for size, n in zip(sizes, cube.shape)):
+    sys.exit(
+        f"{source}: this export takes tiles of {sizes[0]} x {sizes[1]} pixels, not {cube.shape}"
+    )
 sharper = np.asarray(network.call(cube[None]))[0]
 np.save(target, sharper)
 print(f"{cube.shape} -> {sharper.shape}")

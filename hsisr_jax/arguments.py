@@ -3,15 +3,19 @@
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from hsisr_jax.errors import UserError
 
 CONFIG_ERRORS = (AttributeError, ArithmeticError, ImportError, LookupError, NameError, OSError,
                  SyntaxError, TypeError, ValueError)  # fmt: skip
+OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
+        "optimizer.discriminator", "data.options", "data.degradation",
+        "data.augmentations")  # fmt: skip
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues, usage: str) -> str | None:
@@ -72,6 +76,32 @@ def find_config(name: str) -> Path:
     close = difflib.get_close_matches(path.stem, known, 1)
     hint = f": did you mean {close[0]!r}?" if close else ""
     raise UserError(f"there is no config file {path}{hint}")
+
+
+def check_keys(argv: Sequence[str], given: str, values: flags.FlagValues) -> ConfigDict:
+    """The config as its file has it, once the flags name keys of it; `config.model` and the like
+    take any option of what they name."""
+    file, colon, words = given.partition(":")
+    as_written = values["config"].parser.parse(f"{find_config(file)}{colon}{words}")
+    for argument in argv:
+        name = re.split("[= ]", argument.lstrip("-"))[0]
+        if not name.startswith("config."):
+            continue
+        section, at = as_written, list[str]()
+        for part in name.split(".")[1:]:
+            if not isinstance(section, Mapping | ConfigDict) or part not in section:
+                if ".".join(at) not in OPEN:
+                    raise UserError(_unknown_key(name, part, section))
+                break
+            section, at = section[part], [*at, part]
+    return as_written
+
+
+def _unknown_key(name: str, part: str, section: object) -> str:
+    known = list(section) if isinstance(section, Mapping | ConfigDict) else []
+    close = difflib.get_close_matches(part, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
+    return f"--{name}: the config has no key {part!r}: {hint}"
 
 
 def shipped_configs() -> Path:

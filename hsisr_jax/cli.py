@@ -1,10 +1,9 @@
 """The command line: flags, a table of modes, and errors in one line with exit code 2."""
 
-import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,6 @@ from hsisr_jax import arguments
 from hsisr_jax.errors import MissingFile, UserError
 from hsisr_jax.inference.options import Options
 
-OPEN = ("model", "loss", "optimizer", "optimizer.schedule", "optimizer.generator",
-        "optimizer.discriminator", "data.options", "data.degradation",
-        "data.augmentations")  # fmt: skip
 NAMED = ("model", "loss", "optimizer.schedule", "data.degradation")  # their options are of a name
 # keys that another one overrules, where it is not 0
 OVERRULED = {"epochs": "steps", "eval_every": "eval_every_epochs",
@@ -129,23 +125,10 @@ def _without_files(program: str, given: str) -> str:
 
 
 def _check_keys(argv: Sequence[str], given: str | None) -> None:
-    """Refuses misspelt keys; `config.model` and the like take any option of what they name."""
+    """Refuses misspelt keys; options of what a flag replaces go with it."""
     if given is None:
         return
-    file, colon, words = given.partition(":")
-    path = f"{arguments.find_config(file)}{colon}{words}"
-    as_written = FLAGS["config"].parser.parse(path)
-    for argument in argv:
-        name = re.split("[= ]", argument.lstrip("-"))[0]
-        if not name.startswith("config."):
-            continue
-        section, at = as_written, list[str]()
-        for part in name.split(".")[1:]:
-            if not isinstance(section, Mapping | ConfigDict) or part not in section:
-                if ".".join(at) not in OPEN:
-                    raise UserError(_unknown_key(name, part, section))
-                break
-            section, at = section[part], [*at, part]
+    as_written = arguments.check_keys(argv, given, FLAGS)
     named = {re.split("[= ]", word.lstrip("-"))[0] for word in argv}
     _leave_out(as_written, named)
     _let_count(named)
@@ -191,13 +174,6 @@ def _leave_base(network: str) -> None:
     if alone and "base" in FLAGS.config and FLAGS.config.base.kind != "none":
         print(f"config.base: none, since {network} corrects no other", file=sys.stderr)
         FLAGS.config.base.kind = "none"
-
-
-def _unknown_key(name: str, part: str, section: object) -> str:
-    known = list(section) if isinstance(section, Mapping | ConfigDict) else []
-    close = difflib.get_close_matches(part, known, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
-    return f"--{name}: the config has no key {part!r}: {hint}"
 
 
 def _fail(text: str) -> int:

@@ -104,6 +104,7 @@ def test_mistakes_in_flags(arguments, words, tmp_path, monkeypatch):
         (["--config.select_metric=beauty"], "beauty"),
         (["--config.select=worst"], ["worst", "last or best"]),
         (["--config.init_from=nowhere"], "nowhere"),
+        (["--config.loggers=tensorboard,wandb"], "several as \"('tensorboard', 'wandb')\""),
     ],
 )
 def test_mistakes_in_the_config(arguments, words, tmp_path, datasets):
@@ -183,6 +184,9 @@ def test_an_image_that_cannot_be_scored_is_found_before_the_first_step(tmp_path,
     fails(TINY, *place, narrow, *protocol, words=words)
     words = ["synthetic_1_validation_2 of 64x8", "lr is 16 x 2", "sides of 3 or more", "fractions"]
     fails(f"{TINY}:adversarial", *place, narrow, words=words)
+    large = ["--config.data.options.width=96", "--config.data.patch=18", "--config.scale=3"]
+    told = fails(TINY, *place, *large, words="rcam cannot upsample by 3: use 2, 4, 8 or 16")
+    assert "fractions" not in told  # no larger image would help
     assert not (tmp_path / "run").exists()
 
 

@@ -76,13 +76,21 @@ def save(workdir: str, config: ConfigDict, variables: Mapping, spec: NetworkSpec
 
 def _parse(argv: Sequence[str]) -> flags.FlagValues:
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "a config file", flag_values=values)
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "a config file",
+        lock_config=False,
+        accept_new_attributes=True,
+        flag_values=values,
+    )
     flags.DEFINE_string("input", None, "a .pth, .npz or .safetensors file", flag_values=values)
     flags.DEFINE_string("workdir", None, "the folder to make", flag_values=values)
-    arguments.parse(argv, values, USAGE)
+    given = arguments.parse(argv, values, USAGE)
     for name in ("config", "input", "workdir"):
         if not values[name].value:
             raise UserError(f"--{name} is missing\n{USAGE}")
+    arguments.check_keys(argv, given or "", values)
     return values
 
 

@@ -13,6 +13,7 @@ from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import baselines, outputs
 from hsisr_jax.inference.evaluate import INPUTS, Protocol
+from hsisr_jax.models.spec import NetworkSpec
 from hsisr_jax.training import loggers
 
 NUMBER = int | float
@@ -113,7 +114,7 @@ def check_images(
     config: ConfigDict,
     data: Dataset,
     images: Sequence[Scene],
-    module: nn.Module,
+    spec: NetworkSpec,
     recipe: Recipe,
     protocol: Protocol,
 ) -> None:
@@ -129,7 +130,9 @@ def check_images(
         if min(height, width) < least:
             problem = f"the protocol {protocol.name!r} scores {least} pixels a side or more"
         elif min(height, width) < patch and not protocol.tile:
-            problem = _refusal(module, recipe, scene)
+            problem = _refusal(spec.module(), recipe, scene)
+            if problem:
+                spec.shapes()  # raises what no other size would mend
         if problem:
             raise UserError(
                 f"{scene.name} of {height}x{width} pixels cannot be scored: {problem}; give it "

@@ -89,6 +89,6 @@ def describe(config: ConfigDict | Mapping, *, evaluates: bool = False) -> Experi
     if not evaluates:
         checks.check_validation(config, data, len(validation), progress.say)
     scored = ([] if evaluates else validation) + data.test_images(config.scale)
-    checks.check_images(config, data, scored, spec.module(), recipe, protocol)
+    checks.check_images(config, data, scored, spec, recipe, protocol)
     learnt = setup.training_data(config, data, recipe)
     return Experiment(config, data, learnt, spec, recipe, protocol, validation, progress.say)

@@ -53,4 +53,7 @@ def check(names: Sequence[str]) -> None:
     """Refuses unknown names."""
     for name in names:
         if name not in LOGGERS:
-            raise UserError(f"config.loggers: {name!r} is unknown; use {', '.join(LOGGERS)}")
+            raise UserError(
+                f"config.loggers: {name!r} is unknown; use {', '.join(LOGGERS)}, or several as "
+                "\"('tensorboard', 'wandb')\""
+            )

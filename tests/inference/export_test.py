@@ -21,6 +21,7 @@ from hsisr_jax.models.network import UNKNOWN_REACH
 from hsisr_jax.models.spec import describe
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "load_exported.py"
+FILES = ("m.stablehlo", "in.npy", "out.npy")
 BLOCKED = """
 import runpy, sys
 class Refused:
@@ -123,7 +124,7 @@ def test_a_correction_of_the_packaged_network_is_exported_for_any_batch(tmp_path
     np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-4)
 
 
-def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
+def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path, monkeypatch):
     """SRLSGAT is exported for the training patch, in batches of any length."""
     options = {"group_size": 3, "features": 16, "blocks": 1}
     domains = [{"wavelengths": None, "normaliser": {}}]
@@ -133,6 +134,10 @@ def test_a_network_whose_graph_has_a_size_keeps_it(tmp_path):
     variables = made_up_variables(card.module(), example)
     facts = export.write(tmp_path / "m.stablehlo", card, variables)
     assert facts["free"] == "any batch" and facts["input"].startswith("float32[b,8,8,6]")
+    np.save(tmp_path / "in.npy", workdirs.scene(9, 8, 6))
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *(f"{tmp_path}/{n}" for n in FILES)])
+    with pytest.raises(SystemExit, match=r"tiles of 8 x 8 pixels, not \(9, 8, 6\)"):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
     exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
     cubes = np.random.default_rng(0).random((3, 8, 8, 6), np.float32)
     expected = export.physical_function(card, variables)(cubes)

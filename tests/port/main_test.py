@@ -51,6 +51,23 @@ def test_weights_become_a_workdir(files, capsys):
     assert main(["port", *arguments]) == 2  # never over another checkpoint
 
 
+def test_weights_of_sizes_that_the_config_does_not_have(files, monkeypatch, capsys):
+    """By flags, as for the command that trains; a misspelt key is named."""
+    folder, *_ = files
+    module = models.create("esrt", bands=6, features=16, blocks=2)
+    state = parity.made_up_weights(module, {"lr": np.zeros((1, 4, 4, 6), np.float32)})
+    write_weights(folder / "esrt.npz", state)
+    text = CONFIG.replace('"rcam", "features": 8, "dense_blocks": 1, "rcams": 1', '"esrt"')
+    (folder / "esrt.py").write_text(text)
+    given = ["port", f"--config={folder}/esrt.py", f"--input={folder}/esrt.npz",
+             f"--workdir={folder}/run", "--config.model.features=16"]  # fmt: skip
+    for key, code in (("--config.modl.blocks=2", 2), ("--config.model.blocks=2", 0)):
+        monkeypatch.setattr(sys, "argv", [*given, key])  # where overrides are looked for
+        assert main([*given, key]) == code
+    assert read_config(folder / "run")["model"] == {"name": "esrt", "features": 16, "blocks": 2}
+    assert "no key 'modl': did you mean 'model'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
