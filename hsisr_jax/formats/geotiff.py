@@ -39,6 +39,7 @@ from hsisr_jax.formats.scene import (
 BLOCK = 256
 OVERVIEW = 512  # pixels: a picture no larger needs no smaller copy of itself
 COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
+MAX_BANDS = 8192
 SPARE = 1 << 22  # bytes of a tile that may be larger than its file: the last is cut
 
 
@@ -95,6 +96,11 @@ class GeoTiffReader(SceneReader):
         """Refuse what declares more than the file can hold, before anything is allocated."""
         if len(set(dataset.dtypes)) != 1 or np.dtype(dataset.dtypes[0]).kind not in NUMERIC:
             raise UserError(f"{self.path}: its bands are {set(dataset.dtypes)}; give all one dtype")
+        if dataset.count > MAX_BANDS:
+            raise UserError(
+                f"{self.path}: {dataset.count} bands; a TIFF is read with up to {MAX_BANDS}, since "
+                "GDAL's time grows with their square: save it as ENVI or Zarr"
+            )
         size = self.path.stat().st_size
         itemsize = np.dtype(dataset.dtypes[0]).itemsize
         declared = dataset.height * dataset.width * dataset.count * itemsize

@@ -225,6 +225,15 @@ def test_a_tiff_of_very_many_pages_is_refused_soon(tmp_path):
     assert time.process_time() - began < 5
 
 
+def test_a_tiff_of_very_many_bands_is_refused_soon(tmp_path):
+    """GDAL takes minutes to read 60,000 of them from some kilobytes."""
+    place = {"driver": "GTiff", "height": 1, "width": 2, "dtype": "uint8", "interleave": "pixel"}
+    with rasterio.open(tmp_path / "in.tif", "w", count=8193, **place):
+        pass
+    with pytest.raises(UserError, match="8193 bands; a TIFF is read with up to 8192"):
+        formats.open_scene(tmp_path / "in.tif")
+
+
 def test_a_tiff_whose_warnings_are_no_text_leaves_no_traceback(tmp_path):
     """GDAL quotes the damaged metadata, which is not UTF-8; a program without our settings shows
     what rasterio then prints."""
