@@ -3,9 +3,9 @@
 Paper: this library's own comparison; no paper prints figures for these splits.
 Command: python -m hsisr_jax.leaderboard --config=configs/leaderboard_scenes.py:data=FOLDER \
     --workdir=runs/scenes
-Time: 64 runs of 300 steps, some minutes each on a CPU core.
-Expected: not run as a whole yet. No correction ends below `anyband` on the validation part of its
-scene, because its step 0 is kept otherwise.
+Time: 64 runs of 300 steps, an hour and a half of one CPU core.
+Expected: docs/quality.md. All corrections of `anyband` end within 0.03 dB of it; step 0 is kept
+where no step is better on the validation part.
 
 FOLDER has jasperRidge2_R198.mat, paris_hs_ms.mat, DLR_HySU_HS_full.tif; Indian Pines is in the
 package `tensorly`, or there as Indian_pines_corrected.npy. Each scene is cut along its columns:
