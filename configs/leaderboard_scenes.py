@@ -3,7 +3,7 @@
 Paper: this library's own comparison; no paper prints figures for these splits.
 Command: python -m hsisr_jax.leaderboard --config=configs/leaderboard_scenes.py:data=FOLDER \
     --workdir=runs/scenes
-Time: 64 runs of 300 steps, an hour and a half of one CPU core.
+Time: 64 runs of 300 steps, 2 minutes of training each on a shared CPU core.
 Expected: docs/quality.md. All corrections of `anyband` end within 0.03 dB of it; step 0 is kept
 where no step is better on the validation part.
 

@@ -19,10 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import asnlsr_swir, common, snlsr_swir
-from hsisr_jax import mesh
+from hsisr_jax import mesh, train
 from hsisr_jax.data.batches import draw
-from hsisr_jax.inference import pairs, trained
-from hsisr_jax.inference.baselines import anyband, back_projected, projects
 from hsisr_jax.inference.evaluate import evaluate, forward
 from hsisr_jax.training import optimizers, setup, start
 from hsisr_jax.training.experiment import describe
@@ -127,13 +125,7 @@ class Row:
         scenes = run.data.test_images(run.config.scale)
         if domain == 0:
             scenes = [scene for scene in run.data.train if scene.domain == 0]
-        dark = setup.dark_level(run.config.base.dark, run.data)
-        others = {}
-        if projects(run.recipe):
-            others["back_projected"] = back_projected(run.recipe, rounds=pairs.ROUNDS, dark=dark)
-        if run.config.base.kind == "pretrained":
-            sensor = trained.degradation(run.config.data.degradation.to_dict(), run.data)
-            others["anyband"] = anyband(run.config.scale, sensor)
+        others = train.baselines_of(run)
         found = evaluate(self.apply, variables, scenes, run.recipe, run.protocol, baselines=others)
         return {name: found.means(name) for name in found.methods()}
 

@@ -80,7 +80,7 @@ def config_of(row: str, options: argparse.Namespace) -> ConfigDict:
     elif frozen:
         config.base.kind = "none"
     if config.base.kind == "pretrained":
-        config.base.source = "anyband"
+        config.base.source, config.eval.baselines = "anyband", ("anyband",)
     _, config.data.name, prefix = leaderboard_adaptation.SCENES[options.scene]
     config.data.config = prefix + ("single" if single else "domains")
     config.data.manual_dir = options.manual_dir

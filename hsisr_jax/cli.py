@@ -160,7 +160,7 @@ def _let_count(given: set[str]) -> None:
     config = FLAGS.config
     for key, wins in OVERRULED.items():
         asked = f"config.{key}" in given and f"config.{wins}" not in given
-        if asked and config.get(key) and config.get(wins):
+        if asked and wins in config and config[key] and config[wins]:
             print(f"config.{wins}: 0 in place of {config[wins]}, since --config.{key} is given",
                   file=sys.stderr)  # fmt: skip
             config[wins] = 0

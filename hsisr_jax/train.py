@@ -1,7 +1,7 @@
 """Training, from a config to a report. `main.py` and the leaderboard call `train_and_evaluate`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,26 +98,34 @@ def conclude(
     return results
 
 
+def baselines_of(experiment: Experiment) -> dict[str, Callable[[dict], np.ndarray]]:
+    """The estimates without this network that are scored beside it, by name."""
+    data, config = experiment.data, experiment.config
+    if data.msi_bands and experiment.recipe.degrade is None:  # where that is the input
+        return {"least_squares": least_squares(data.train)}
+    if not projects(experiment.recipe):
+        return {}
+    dark = setup.dark_level(config.base.dark, data)
+    rounds = config.base.rounds or pairs.ROUNDS
+    found: dict[str, Callable[[dict], np.ndarray]] = {}
+    found["back_projected"] = back_projected(experiment.recipe, rounds=rounds, dark=dark)
+    if "anyband" in config.eval.baselines:
+        sensor = trained.degradation(config.data.degradation.to_dict(), data)
+        found["anyband"] = anyband(config.scale, sensor)
+    return found
+
+
 def test(experiment: Experiment, variables: Mapping, folder: Path) -> Evaluation:
     """Scores the network and its baselines on the test images; saves the outputs if
     `config.eval.save` says how."""
-    data, config, baselines = experiment.data, experiment.config, {}
-    if data.msi_bands and experiment.recipe.degrade is None:  # where that is the input
-        baselines["least_squares"] = least_squares(data.train)
-    elif projects(experiment.recipe):
-        dark = setup.dark_level(config.base.dark, data)
-        rounds = config.base.rounds or pairs.ROUNDS
-        baselines["back_projected"] = back_projected(experiment.recipe, rounds=rounds, dark=dark)
-        if "anyband" in config.eval.baselines:
-            sensor = trained.degradation(config.data.degradation.to_dict(), data)
-            baselines["anyband"] = anyband(config.scale, sensor)
+    data, config = experiment.data, experiment.config
     return evaluate(
         forward(experiment.module, mesh.make(**config.mesh)),
         variables,
         data.test_images(config.scale),
         experiment.recipe,
         experiment.protocol,
-        baselines=baselines,
+        baselines=baselines_of(experiment),
         keep=config.eval.images_kept,
         save=outputs.saver(folder / "outputs", config.eval.save),
     )

@@ -223,17 +223,17 @@ def trial(reader: Reader, seeds: list[Path], folder: Path, number: int) -> str:
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         reader.read(folder / path.name)
-        return ignored[0] if ignored else "read"
+        outcome = "read"
     except UserError as error:
-        lost = "memory" if "not enough memory" in str(error) else "refused"
-        return ignored[0] if ignored else lost
+        outcome = "memory" if "not enough memory" in str(error) else "refused"
     except TooSlow:
-        return "too slow"
+        outcome = "too slow"
     except Exception as error:
-        return f"{type(error).__name__}: {error}"[:120]
+        outcome = f"{type(error).__name__}: {error}"[:120]
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.unraisablehook = sys.__unraisablehook__
+    return ignored[0] if ignored and outcome in ("read", "refused") else outcome
 
 
 def _alarm(*_: object) -> None:

@@ -125,8 +125,8 @@ class AnyBand(nn.Module):
         if not self.has_variable(SCENE, "vectors"):
             return jax.vmap(lambda x: basis_of(x, self.components))(lr)
         found = Basis(*(self.get_variable(SCENE, name) for name in Basis._fields))
-        shared = lambda x: jnp.broadcast_to(x.astype(jnp.float32), (lr.shape[0], *x.shape))  # noqa: E731
-        return jax.tree.map(shared, found)
+        n = lr.shape[0]
+        return jax.tree.map(lambda x: jnp.broadcast_to(x.astype(jnp.float32), (n, *x.shape)), found)
 
     def matrices(self, h: int, w: int, number: jax.Array | None) -> tuple[list, list]:
         """The matrices of the sensor and of bicubic upsampling, along rows and columns."""

@@ -138,10 +138,12 @@ class Progress:
 
     def update(self, step: int, values: Mapping[str, float], *, force: bool = False) -> None:
         """Shows a step, from time to time; its loss is the mean since the step shown before."""
+        if self.quiet:
+            return
         now = time.monotonic()
         if "loss" in values:
             self._losses.append((step, values["loss"]))
-        if self.quiet or not (self.live or force or now - self._said >= PLAIN_SECONDS):
+        if not (self.live or force or now - self._said >= PLAIN_SECONDS):
             return
         self._said = now
         if "loss" in values:
