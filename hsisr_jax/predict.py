@@ -136,7 +136,7 @@ class Job:
         if card.name != packaged.NAME:
             survey.warn_of_range(self.normaliser, self.sample, self.say)
         elif scene.meta.bad_bands is not None and (flagged := int(scene.meta.bad_bands.sum())):
-            self.say(f"{flagged} bands are flagged as bad: they are upsampled, and not sharpened")
+            self.say(f"bands flagged as bad, which are upsampled and not sharpened: {flagged}")
         self.centre = survey.centre(scene.dtype, self.sample, self.bands)
         weights, self.step = network.weights()
         facts = survey.of_use(self.sample, scene.meta), differences

@@ -4,6 +4,7 @@ ENVI (`.hdr` with `.img .bsq .bil .bip .dat .raw`), GeoTIFF, MATLAB v5 and v7.3,
 npy and npz, Zarr folders and URLs. No JAX here.
 """
 
+import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,9 @@ def create_scene(
         raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
     meta = (meta or SceneMeta()).check(bands, path)
     new = NewScene((int(height), int(width), int(bands)), np.dtype(dtype), meta, resume)
+    known = list(inspect.signature(_module(kind).create_scene).parameters)[2:]
+    if unknown := sorted(set(options) - set(known)):
+        raise UserError(f"{path}: no option {unknown[0]!r} in {kind}, but {', '.join(known)}")
     with writable(path):
         _module(kind).check_dtype(path, new.dtype)
         return _module(kind).create_scene(path, new, **options)

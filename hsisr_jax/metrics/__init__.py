@@ -75,6 +75,8 @@ def evaluate(
     if isinstance(data_range, (int, float)) and not data_range > 0:
         raise UserError(f"data_range is maximum - minimum, a positive number, not {data_range}")
     ratio = chosen.ratio if ratio is None else ratio
+    if isinstance(ratio, (int, float)) and not ratio > 0:
+        raise UserError(f"ratio is the scale of super-resolution, a positive number, not {ratio}")
     options = (jnp.asarray(v, float) for v in (data_range, ratio))  # 4 and 4.0 compile once
     if mask is not None and jnp.ndim(mask) == jnp.ndim(reference) - 2:
         mask = jnp.broadcast_to(mask, jnp.shape(reference)[:-1])

@@ -3,7 +3,9 @@
 A logger of yours is a class with `write` and `close`; add it to `LOGGERS` to use it by name.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,10 +26,8 @@ class WeightsAndBiases:
     """A run of the project `hsisr_jax`, named as the workdir; a resumed run is continued."""
 
     def __init__(self, workdir: Path, start_step: int):
-        try:
-            import wandb
-        except ImportError:
-            raise UserError("config.loggers names wandb: pip install wandb") from None
+        import wandb
+
         name = workdir.resolve().name
         known = workdir / "wandb_id"
         identity = known.read_text() if known.is_file() else None
@@ -50,10 +50,12 @@ LOGGERS: dict[str, Callable[[Path, int], Logger]] = {
 
 
 def check(names: Sequence[str]) -> None:
-    """Refuses unknown names."""
+    """Refuses unknown names, and wandb where it is not installed."""
     for name in names:
         if name not in LOGGERS:
             raise UserError(
                 f"config.loggers: {name!r} is unknown; use {', '.join(LOGGERS)}, or several as "
                 "\"('tensorboard', 'wandb')\""
             )
+        if name == "wandb" and not (sys.modules.get(name) or find_spec(name)):
+            raise UserError("config.loggers names wandb: pip install wandb")

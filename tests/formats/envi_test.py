@@ -323,4 +323,6 @@ def test_what_envi_cannot_hold(tmp_path, cube):
         write_scene(tmp_path / "a.bil", cube, interleave="bip")
     with pytest.raises(UserError, match="not one of bsq, bil, bip"):
         write_scene(tmp_path / "a.hdr", cube, interleave="bbb")
+    with pytest.raises(UserError, match="no option 'compress' in envi, but interleave"):
+        write_scene(tmp_path / "a.hdr", cube, compress="zstd")
     assert list(tmp_path.iterdir()) == []

@@ -302,6 +302,7 @@ def test_conventions_are_plain_data_that_name_every_key():
         (lambda x: metrics.evaluate(x, x, protocol="matlab"), "sspsr, asnlsr, ssran"),
         (lambda x: metrics.conventions("matlab"), "sspsr, asnlsr, ssran"),
         (lambda x: metrics.evaluate(x, x, data_range=0.0), "data_range"),
+        (lambda x: metrics.evaluate(x, x, ratio=0), "ratio is the scale"),
         (lambda x: metrics.evaluate(x, x[:-1]), "one shape"),
         (lambda x: metrics.evaluate(x[..., 0], x[..., 0]), "two cubes"),
         (lambda x: metrics.evaluate(x, x, protocol="ssran"), "32 pixels"),

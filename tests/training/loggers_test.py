@@ -1,10 +1,12 @@
 """Loggers: what reaches Weights and Biases, and what is said where it is not installed."""
 
+import importlib
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from hsisr_jax import train
 from hsisr_jax.errors import UserError
 from hsisr_jax.training.hooks import MetricsLog
 
@@ -44,7 +46,10 @@ def test_wandb_gets_every_row_and_goes_on_after_a_stop(tmp_path, monkeypatch):
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_without_wandb(tmp_path, monkeypatch):
+def test_without_wandb_a_run_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
+    config = importlib.import_module("configs.quickstart").get_config()
+    config.loggers = ("tensorboard", "wandb")
     with pytest.raises(UserError, match="pip install wandb"):
-        MetricsLog(tmp_path, 0, ("wandb",))
+        train.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
