@@ -29,7 +29,7 @@ from configs import common
 from hsisr_jax import train
 from hsisr_jax.training import setup
 from hsisr_jax.training.experiment import describe
-from hsisr_jax.training.fit import fit
+from hsisr_jax.training.fit import fit, prepare
 from hsisr_jax.training.stopping import Signals
 
 # What goes beyond the published recipes, an option each; docs/quality.md has what each one adds.
@@ -188,7 +188,7 @@ class Trainings:
             with tempfile.TemporaryDirectory() as folder, Signals() as signals:
                 path = Path(folder)
                 with self.experiment.checkpoints(path) as checkpoints:
-                    state = fit(self.experiment, checkpoints, path, signals)
+                    state = fit(prepare(self.experiment), checkpoints, path, signals)
             self.variables = state.averaged
         protocol = setup.protocol(config, self.experiment.data, self.experiment.spec)
         scored = replace(self.experiment, config=config, protocol=protocol)

@@ -18,7 +18,7 @@ from hsisr_jax.inference.evaluate import Evaluation, evaluate, forward, table
 from hsisr_jax.training import experiment as experiments
 from hsisr_jax.training import setup, start
 from hsisr_jax.training.experiment import Experiment
-from hsisr_jax.training.fit import fit, seconds
+from hsisr_jax.training.fit import fit, prepare, seconds
 from hsisr_jax.training.stopping import Signals
 from hsisr_jax.training.workdir import Workdir, as_dict, environment
 
@@ -36,12 +36,14 @@ def train_and_evaluate(config: ConfigDict | Mapping, workdir: str | os.PathLike)
     with Workdir(workdir, config) as folder, Signals() as signals:
         with signals.at_once():
             experiment = experiments.describe(config)
+            training = prepare(experiment)
+            folder.check_steps(training.steps)
             made_from = {"data": experiment.data.identity(), "jax": identity.of_jax_flags()}
             folder.check_identity(made_from)
             folder.record()
             folder.write_json(trained.FILE, experiment.card().to_json())
         with experiment.checkpoints(folder.path) as checkpoints:
-            state = fit(experiment, checkpoints, folder.path, signals)
+            state = fit(training, checkpoints, folder.path, signals)
         counts = {"steps": int(state.step), "skipped": int(state.skipped)}
         with signals.at_once():
             return conclude(experiment, state.averaged, counts, folder.path)

@@ -361,6 +361,7 @@ def test_a_workdir_of_another_config_is_refused_and_left_alone(trained):
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}
     fails(*arguments, "--config.seed=5", words=["seed (0 there, 5 now)", "another --workdir"])
     fails(*arguments, "--config.model.features=8", words="belongs to another config")
+    fails(*arguments, "--config.steps=1", words=["steps already, more than 1: ", "--mode=eval"])
     del before[workdir / ".lock"]
     assert before == {p: p.stat().st_mtime_ns for p in before}
 

@@ -146,20 +146,18 @@ def _in_steps(every: int, epochs: float, epoch: float) -> int:
     return max(round(epochs * epoch), 1) if epochs else every
 
 
-def fit(
-    experiment: Experiment, checkpoints: Checkpoints, folder: Path, signals: Signals
-) -> TrainState:
+def fit(training: Training, checkpoints: Checkpoints, folder: Path, signals: Signals) -> TrainState:
     """Trains, or resumes training, and returns the state of the step to be evaluated.
 
     It starts from the workdir's latest checkpoint, else from the weights of `config.init_from`,
     else from new ones.
     """
     with signals.at_once():
-        training = prepare(experiment)
         if checkpoints.latest is None:
             state = training.first()
         else:
-            experiment.say(f"resuming at step {checkpoints.latest} from {checkpoints.folder}")
+            say = training.experiment.say
+            say(f"resuming at step {checkpoints.latest} from {checkpoints.folder}")
             state = training.restore(checkpoints, checkpoints.latest)
     state = _loop(training, state, checkpoints, folder, signals)
     with signals.at_once():

@@ -97,12 +97,14 @@ class Workdir:
         log = self.path / "metrics.jsonl"
         return (
             "config.json" in self._earlier
-            or self._has_steps()
+            or bool(self._steps())
             or (log.exists() and log.stat().st_size > 0)
         )
 
-    def _has_steps(self) -> bool:
-        return any(path.name.isdigit() for path in (self.path / FOLDER).glob("*"))
+    def _steps(self) -> list[int]:
+        """Those that were saved."""
+        names = [path.name for path in (self.path / FOLDER).glob("*")]
+        return [int(name) for name in names if name.isdigit()]
 
     def _tidy(self) -> None:
         """Removes the folders and files that this run made."""
@@ -119,7 +121,7 @@ class Workdir:
         place = self.path / "identity.json"
         if jax.process_index() != 0:
             return
-        before = _read_identity(place) if place.exists() and self._has_steps() else {}
+        before = _read_identity(place) if place.exists() and self._steps() else {}
         changed = identity.changes({k: before.get(k, v) for k, v in found.items()}, found)
         if changed:
             raise UserError(
@@ -128,6 +130,15 @@ class Workdir:
             )
         if note:
             self.write_json(place.name, {**found, **before})
+
+    def check_steps(self, wanted: int) -> None:
+        """Refuses to continue to fewer steps than there are."""
+        done = max(self._steps(), default=0)
+        if jax.process_index() == 0 and done > wanted:
+            raise UserError(
+                f"the workdir {self.path} was trained for {done} steps already, more than "
+                f"{wanted}: ask for more, score it by --mode=eval, or choose another --workdir"
+            )
 
     def write_json(self, name: str, value: Any) -> None:
         if jax.process_index() == 0:
