@@ -164,7 +164,7 @@ def _published(case, args, kind: str, compiled: bool) -> Callable:
 
 
 def attention_by(tokens: int, args) -> Iterator[Row]:
-    """Both forms of SRLSGAT's graph attention on the paper's share of edges, with gradients."""
+    """Times both forms of SRLSGAT's graph attention and gradients on the paper's share of edges."""
     features, batch = (32, 2) if args.small else (256, 16)
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((batch, tokens, features), np.float32))
@@ -230,7 +230,7 @@ def determinism_of(name: str, args) -> Iterator[Row]:
 
 
 def parts(args) -> list[tuple[str, str, Callable[[], Iterator[Row]]]]:
-    """What there is to do: part, subject, the function that measures it."""
+    """The list of measurements: part, subject, the function that measures it."""
     tokens = (64,) if args.small else (64, 256, 1024)
     side = 24 if args.small else 512
     speed = ("training", "inference")

@@ -28,7 +28,7 @@ direct = partial(xla.convolve, stride=1, padding=PADDING)
 
 
 def direct_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
-    """Of the kernel: batch and channels change places."""
+    """The gradient of the kernel: batch and channels change places."""
     turned = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
     return direct(*turned).transpose(1, 2, 0, 3)
 

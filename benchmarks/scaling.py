@@ -39,7 +39,7 @@ HIDDEN = 0.5  # part of the communication behind the backward pass: half of a st
 
 
 def worker(args: argparse.Namespace) -> None:
-    """In a process of its own: times a training step on its devices and prints a line of JSON."""
+    """Times a training step on this process's devices and prints a line of JSON."""
     import jax
 
     if args.coordinator:
@@ -89,7 +89,7 @@ def launch(args: argparse.Namespace, *, batch: int, devices: int, processes: int
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
-    """Both kinds of scaling, a line each."""
+    """Measures strong and weak scaling, a line each."""
     divisions = [(n, 1) for n in args.devices] + [(n, n) for n in args.processes if n > 1]
     most, share, rows = max(n for n, _ in divisions), args.share, []
     whole = launch(args, batch=most * share, devices=1)

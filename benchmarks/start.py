@@ -1,4 +1,4 @@
-"""From the start of the command to the first training step, cold and from the compilation cache.
+"""Time from the start of the command to the first training step, cold and with a warm cache.
 
     python -m benchmarks.start [--config configs/quickstart.py:smoke] [--rounds 3] [--imports]
 

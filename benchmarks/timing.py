@@ -92,7 +92,7 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def environment() -> dict:
-    """What a number needs to be understood later."""
+    """The hardware and versions that a measured time depends on."""
     device = jax.devices()[0]
     return {
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",

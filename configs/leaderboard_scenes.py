@@ -88,7 +88,7 @@ def run(scene: str, network: str, recipe: str, scale: int, given: dict) -> Confi
 
 
 def place(scene: str, folder: str) -> str:
-    """Where a scene's file lies."""
+    """The path of a scene's file."""
     path = Path(folder) / SCENES[scene][1]
     found = importlib.util.find_spec("tensorly") if scene == "pines" and not path.exists() else None
     if found is not None and found.origin:

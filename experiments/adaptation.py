@@ -91,8 +91,8 @@ class Row:
         self.base = start.base_variables(run.spec, run, self.trainer)
 
     def train(self, seed: int, given: Mapping | None = None):
-        """From a seed's first parameters, or the `given` ones instead of some of them: the state
-        after the last step, and its scalars."""
+        """Trains from a seed's first parameters, or the `given` ones instead of some of them; gives
+        the state after the last step, and its scalars."""
         state = start.with_variables(self.create(jax.random.key(seed)), self.base, self.trainer)
         state = state.replace(params=state.params | dict(given or {}))
         *_, scalars = jax.eval_shape(self.one_step, state, self.trainer.patches, seed)

@@ -37,7 +37,7 @@ def assess(
     *,
     output: str | os.PathLike | SceneReader | None = None,
 ) -> Assessment:
-    """What can be said of a prediction without its truth.
+    """Scores a prediction whose truth is not known.
 
     Args:
         network: `inference.trained.load(workdir)` or `inference.packaged.load(scale, ...)`.
@@ -91,8 +91,8 @@ def assess(
 
 
 def sensor_of(card: Trained, options: Options) -> tuple[dict, bool]:
-    """What the sensor is taken to do, as of `degrade.create`: as told by `--mtf`, else as in
-    training; else (True) it is assumed to be bicubic."""
+    """The sensor's degradation, as for `degrade.create`, and whether it is only assumed: that of
+    `--mtf`, else of training, else (assumed) bicubic."""
     if options.mtf:
         return {"name": "mtf", "mtf": sharpness.named(options.mtf)}, False
     known = dict(card.degradation)

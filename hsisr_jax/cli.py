@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _with_own_config(argv: Sequence[str]) -> Sequence[str]:
-    """For an evaluation without `--config`: lets `--config.KEY=VALUE` change the run's config."""
+    """Lets `--config.KEY=VALUE` change a run's own config in an evaluation without `--config`."""
     options = dict(word.lstrip("-").partition("=")[::2] for word in argv[1:])
     changed = any(name.startswith("config.") for name in options)
     if not changed or "config" in options or options.get("mode") != "eval":
@@ -136,8 +136,8 @@ def _check_keys(argv: Sequence[str], given: str | None) -> None:
 
 
 def _leave_out(as_written: ConfigDict, given: set[str]) -> None:
-    """Where a flag names another network (loss, schedule, degradation) than the config, the
-    config's options of its own one go."""
+    """Removes the options of a network (loss, schedule, degradation) that the config names where
+    a flag names another one."""
     for place in NAMED:
         sections = as_written, FLAGS.config
         for part in place.split("."):
@@ -156,7 +156,7 @@ def _leave_out(as_written: ConfigDict, given: set[str]) -> None:
 
 
 def _let_count(given: set[str]) -> None:
-    """Where a flag says in epochs what the config says in steps, or the reverse, it counts."""
+    """Lets a flag in epochs overrule the config's number of steps, and the reverse."""
     config = FLAGS.config
     for key, wins in OVERRULED.items():
         asked = f"config.{key}" in given and f"config.{wins}" not in given
@@ -167,7 +167,7 @@ def _let_count(given: set[str]) -> None:
 
 
 def _leave_base(network: str) -> None:
-    """Without the config's base for a network that corrects none."""
+    """Removes the config's base for a network that corrects none."""
     from hsisr_jax import models
 
     alone = network == "bicubic" or models.find(network).starts_at_bicubic

@@ -1,4 +1,4 @@
-"""What each `--mode` does, once the flags are parsed."""
+"""The actions of each `--mode`, once the flags are parsed."""
 
 import gc
 import sys

@@ -163,7 +163,7 @@ def _matlab_taps(n: int, scale: float) -> Taps:
 
 
 def _matlab_phase(factor: int) -> Taps:
-    """As `_gaussian_phase`, for the kernel that MATLAB shrinks by a whole factor with."""
+    """Taps as of `_gaussian_phase`, for the kernel with which MATLAB shrinks by a whole factor."""
     n = 8  # output pixels, of which the middle one is far from the borders
     index, weight = _matlab_taps(n * factor, 1 / factor)
     return index[n // 2] - n // 2 * factor, weight[n // 2][:, None]

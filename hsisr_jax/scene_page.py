@@ -37,7 +37,7 @@ PACKAGES = ("hsisr_jax", "jax", "flax", "numpy")
 
 
 def page_of(output: str | Place) -> Place:
-    """Where the page of an output lies."""
+    """The path of an output's page."""
     data = formats.data_file(output)
     return data.with_name(f"{data.stem}_report.html")
 
@@ -175,7 +175,7 @@ def _scores(job: Job, made: SceneReader) -> tuple[Mapping[str, Any] | None, list
 
 
 def _done(job: Job, made: SceneReader) -> dict[str, Any]:
-    """What was done to the file, in words."""
+    """Describes what was done to the file, in words."""
     scene, card = job.scene, job.card
     meta, after = scene.meta, made.meta
     step = f"of step {job.step}" if job.step else "as it comes with the package"
@@ -210,7 +210,7 @@ def _done(job: Job, made: SceneReader) -> dict[str, Any]:
 
 
 def kept(before: SceneMeta, after: SceneMeta) -> dict[str, str]:
-    """What the input says of itself that the output says too, and what it does not."""
+    """Lists the input's metadata that the output has too, and those that it has not."""
     had, has = _said(before), _said(after)
     along = [name for key, name in had.items() if key in has]
     lost = [name for key, name in had.items() if key not in has]
@@ -219,7 +219,7 @@ def kept(before: SceneMeta, after: SceneMeta) -> dict[str, str]:
 
 
 def _said(meta: SceneMeta) -> dict[str, str]:
-    """What a file says of itself: names for reading by names for comparing."""
+    """Names of the metadata that a file has: for reading, by the form for comparing."""
     fields = {
         "wavelengths": meta.wavelengths,
         "widths of bands": meta.fwhm,

@@ -147,7 +147,7 @@ class Level:
 
     @classmethod
     def of(cls, network: Loaded, scene: SceneReader, options: Options, observe: Observe) -> "Level":
-        """By the reduced-resolution protocol."""
+        """Degrades and sharpens the scene, by the reduced-resolution protocol."""
         lower = without_truth.degraded(scene, observe, network.card.scale)
         estimate = assess.sharpened(network, lower, options)
         spread = Spread(network, lower, assess.plain(options), None, log=io.StringIO())
@@ -182,7 +182,7 @@ class Spread(Job):
         self.work["uncertainty"] = identity.of_json(table.to_json()) if table else ""
 
     def output_meta(self) -> SceneMeta:
-        """As of the prediction; differences have no offset."""
+        """The prediction's metadata without an offset, since differences have none."""
         about = "standard deviation" if self.table else "mean change"
         return replace(super().output_meta(), offset=0.0, description=about)
 

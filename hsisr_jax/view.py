@@ -80,7 +80,7 @@ def good_bands(meta: SceneMeta, bands: int) -> np.ndarray:
 
 
 def page_map(meta: SceneMeta) -> dict[str, Any] | None:
-    """Where the pixels of a file are, as a page shows it."""
+    """The map position of a file's pixels, for a page; None without one."""
     if meta.transform is None or not np.isfinite(meta.transform).all():
         return None
     return {"transform": list(meta.transform), "crs": crs.name_of(meta.crs)}

@@ -42,7 +42,7 @@ UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 @dataclass
 class Record:
-    """What was done to a run, and what came of it."""
+    """Counts what was done to a run, and what came of it."""
 
     kills: Counter = field(default_factory=Counter)
     phases: Counter = field(default_factory=Counter)
@@ -124,7 +124,7 @@ def disturb(
 
 
 def _phase(text: str) -> str:
-    """Where the run was, by what it had said."""
+    """The phase that a run was in, by its output."""
     for phase, word in (
         ("report", "report:"),
         ("training", "compiled in"),

@@ -48,7 +48,7 @@ class Job:
 
 @dataclass
 class Record:
-    """What was done, and what came of it."""
+    """Counts what was done, and what came of it."""
 
     kills: Counter = field(default_factory=Counter)
     ends: Counter = field(default_factory=Counter)
@@ -125,7 +125,7 @@ JOBS = {"prediction": prediction, "preparation": preparation, "parts": parts, "t
 
 
 def undisturbed(job: Job, place: Path, copied: bool = False) -> tuple[object, float]:
-    """What the command makes, and the seconds that it takes."""
+    """Runs the command undisturbed; returns its result and the seconds that it took."""
     place.mkdir()
     command, log = (job.alone or job.command)(place), place.with_suffix(".log")
     if copied:

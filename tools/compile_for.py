@@ -64,7 +64,7 @@ class Machine:
 
 
 def machine(topology: str, target: str | None) -> Machine:
-    """Of a name such as v5e:2x4; or of a GPU's description."""
+    """The machine with a name such as v5e:2x4, or of a GPU's description."""
     platform = "gpu" if target else "tpu"
     jax.config.update("jax_platforms", "cpu")
     for name, value in LIBTPU.items():

@@ -38,7 +38,7 @@ class Command:
         self.process.send_signal(number)
 
     def said(self) -> str:
-        """What it has said."""
+        """The process's output."""
         return self.log.read_text(errors="replace")
 
 

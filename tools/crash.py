@@ -28,14 +28,14 @@ OPERATIONS = ("replace", "rename", "unlink", "remove", "rmdir", "mkdir")
 
 @dataclass
 class Record:
-    """Where the command was killed, and what went wrong."""
+    """Lists where the command was killed, and what went wrong."""
 
     points: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
 def kill_before(number: int, place: Path) -> None:
-    """From now on this process ends before its operation of this number on files in a folder."""
+    """Makes this process end before its operation of this number on files in a folder."""
     counter = itertools.count(1)
 
     def counted(name: str, operation: Callable) -> Callable:

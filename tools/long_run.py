@@ -61,7 +61,7 @@ def watch(folder: Path, steps: int, every: float) -> tuple[list[tuple[int, float
 
 
 def faults(samples: list[tuple[int, float]], workdir: Path, steps: int) -> list[str]:
-    """What grew that should not have."""
+    """Lists what grew that should not have."""
     found = []
     at, memory = np.array(samples).T
     early, late = memory[(at > steps / 10) & (at <= steps / 3)], memory[at > steps / 2]

@@ -1,4 +1,4 @@
-"""What the text of a compiled module says about the operations between its devices.
+"""Reads the operations between devices from the text of a compiled module.
 
 XLA writes them in several ways: as one operation, as a pair of `-start` and `-done`, and for TPUs
 inside fusions: `AsyncCollectiveStart` and the steps after it repeat one `channel_id` beside the
@@ -40,7 +40,7 @@ class Collective:
 
 
 def collectives(module: str, devices: int = 1) -> list[Collective]:
-    """Those of a compiled module; `devices` where the text names no groups."""
+    """Lists the collectives of a compiled module; `devices` where the text names no groups."""
     bodies = dict(_computations(module))
     repeated, found, seen = _repetitions(bodies), [], set()
     for name, lines in bodies.items():

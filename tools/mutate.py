@@ -56,7 +56,7 @@ def load(path: Path, only: str) -> list[Change]:
 
 
 def copy(target: Path) -> Path:
-    """What the tests need, in a folder of its own."""
+    """Copies what the tests need to a folder of its own."""
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in COPIED:
         shutil.copytree(ROOT / name, target / name, ignore=ignore)

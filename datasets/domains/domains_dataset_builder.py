@@ -159,7 +159,7 @@ class Builder(SceneBuilder):
             yield as_domain(raw, spectral_range(asked), given["bands"], domain)
 
     def define(self, raws: list[RawScene], files: Mapping[str, Path]) -> SplitDefinition:
-        """Both domains train, the target alone is validated and tested."""
+        """Splits for training on both domains, validation and test on the target alone."""
         config, (source, target) = self.builder_config, raws
         if config.smoke:
             return super().define(raws, files)

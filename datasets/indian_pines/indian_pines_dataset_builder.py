@@ -135,7 +135,7 @@ class Builder(SceneBuilder):
     BUILDER_CONFIGS = with_smoke([WHOLE, *DOMAINS, VNIR])
 
     def sources(self) -> tuple[Source, ...]:
-        """Without the network where a package on this machine has the scene."""
+        """The scene's source: a package on this machine if it has the scene, else the network."""
         return (replace(SCENE, urls=(), optional=True) if _packaged() else SCENE,)
 
     def open(self, files: Mapping[str, Path], stack: ExitStack) -> Iterable[RawScene]:

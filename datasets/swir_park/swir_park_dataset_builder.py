@@ -269,7 +269,7 @@ def _by_name(wanted):
 
 
 def _by_scene(domain: int, scene: str, number: int, index: int, scenes: int) -> str | None:
-    """By name: the first third trains in SWIR_1, the next in SWIR_2, the last tests in SWIR_2."""
+    """Splits by name: the first third trains in SWIR_1, the next in SWIR_2, the last tests."""
     if scenes < 3:
         raise UserError(f"a split by scenes needs at least 3 scenes, and {scenes} are there")
     third = min(number * 3 // scenes, 2)

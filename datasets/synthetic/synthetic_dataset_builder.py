@@ -108,7 +108,7 @@ class Builder(SceneBuilder):
             yield RawScene(f"synthetic_{domain}", ArrayCube(cube), meta, domain=domain)
 
     def define(self, raws: list[RawScene], files: Mapping[str, Path]) -> SplitDefinition:
-        """With several domains, only the last one, the target, validates and tests."""
+        """Splits in which only the last of several domains, the target, validates and tests."""
         split = super().define(raws, files)
         target = max(raw.domain for raw in raws)
         kept = tuple(r for r in split.regions if r.role == "train" or r.domain == target)

@@ -134,7 +134,7 @@ class Recipe:
         return self.degrade.observe
 
     def seen_again(self, sr: jax.Array, drawn: Draw) -> jax.Array:
-        """What the sensor would observe of a network's output: nearly `lr` if that is correct. No
+        """Degrades a network's output as the sensor would: nearly `lr` if the output is correct. No
         target is needed."""
         if not hasattr(self.degrade, "observe"):
             raise UserError("'consistency' is for spatial degradations: choose another metric")

@@ -266,7 +266,7 @@ class SceneBuilder(  # type: ignore[call-arg]
         return {name: path for name, path in found.items() if path is not None}
 
     def _log_download_bytes(self) -> None:
-        """Without TFDS's own lines: `prepare` reports through `progress`."""
+        """Prints nothing in place of TFDS: `prepare` reports through `progress`."""
 
     def _log_download_done(self) -> None:
         pass

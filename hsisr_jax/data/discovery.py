@@ -28,7 +28,7 @@ def names() -> tuple[str, ...]:
 
 
 class Provider:
-    """What TFDS asks for builders."""
+    """Answers TFDS where it looks for a builder by name."""
 
     def has_dataset(self, name: str) -> bool:
         return name in names()

@@ -80,7 +80,7 @@ def chosen(
 
 
 def _plain(value: Any) -> Any:
-    """What a config or a command line gives, in lists and dicts."""
+    """Converts a value of a config or a command line to lists and dicts."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, list | tuple):

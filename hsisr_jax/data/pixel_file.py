@@ -107,7 +107,7 @@ class StoredCube:
         return replace(self, first=first, size=(bottom - top, right - left))
 
     def read_bytes(self, place: int, count: int) -> np.ndarray:
-        """Of a whole scene, `count` bytes from byte `place` on."""
+        """Reads `count` bytes of the scene from byte `place` on."""
         step = self.file.pixel_bytes
         skipped = place % step
         pixels = np.empty((-(-(skipped + count) // step), self.file.shape[1]), self.dtype)

@@ -47,7 +47,7 @@ class Patches:
 
 
 def orders(seed: int, domains: int) -> np.ndarray:
-    """What the seed is to the order of each domain's patches: uint32 `[domains]`."""
+    """A number for each domain that decides the order of its patches: uint32 `[domains]`."""
     return np.array([hash_words(seed, domain) for domain in range(domains)], np.uint32)
 
 

@@ -179,7 +179,7 @@ def written_files(path: str | Place) -> tuple[Path, ...]:
 
 
 def data_file(path: str | Place) -> Place:
-    """What holds the values of an output: the name after which all beside it is called."""
+    """The file that holds the values of an output; files beside it are named after it."""
     return next(iter(written_files(path)), where(path))
 
 
@@ -205,7 +205,7 @@ def _ending(path: Path) -> str | None:
 
 
 def _kind(path: Path) -> str:
-    """By content where it has a mark of its own; raw ENVI data and MATLAB go by their ending."""
+    """The format of a file, by its content; by its ending for raw ENVI data and MATLAB."""
     ending = _ending(path)
     if ending in ("envi", "matlab"):
         return ending

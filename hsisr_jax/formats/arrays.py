@@ -130,7 +130,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
 
 
 def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: its own header may be longer than the directory's."""
+    """The position of a stored member's bytes, after its own header."""
     with open(path, "rb") as file:
         file.seek(info.header_offset)
         fields = LOCAL.unpack(file.read(LOCAL.size))

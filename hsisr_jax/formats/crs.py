@@ -9,7 +9,7 @@ NAME = re.compile(r'^\s*[A-Z_]+\["([^"]*)"')
 
 
 def known(make: Callable[[Any], Any]) -> Any:
-    """What `make` gets of rasterio's class `CRS`; None where GDAL does not know the system."""
+    """Calls `make` with rasterio's class `CRS`; None where GDAL does not know the system."""
     from rasterio import Env
     from rasterio.crs import CRS
     from rasterio.errors import CRSError

@@ -156,7 +156,7 @@ def numbers(path: Path, header: dict[str, str], key: str, bands: int) -> np.ndar
 
 
 def meta_of(path: Path, header: dict[str, str], bands: int) -> SceneMeta:
-    """What the header says about the scene; other fields are carried along as `extra`."""
+    """The metadata in a header; fields without a place in `SceneMeta` are kept as `extra`."""
     wavelengths, fwhm = _wavelengths(path, header, bands)
     bbl = numbers(path, header, "bbl", bands)
     gain, shift = (numbers(path, header, key, bands) for key in GAINS)

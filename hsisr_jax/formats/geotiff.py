@@ -150,7 +150,7 @@ class GeoTiffReader(SceneReader):
 
 
 def _of_alpha(alpha: list[int], marked: list[int]) -> tuple[str, ...]:
-    """What is to be said of bands that are marked as transparency."""
+    """Messages about bands that are marked as transparency."""
     hides = "is transparency (alpha): where it is 0 there is no data"
     shown = "is marked as alpha and holds other values: it is read as a band"
     words = {band: hides for band in alpha} | {band: shown for band in marked}

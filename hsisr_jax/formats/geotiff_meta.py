@@ -1,4 +1,4 @@
-"""What a GeoTIFF says about a scene beside its values: GDAL's tags, in and out."""
+"""Metadata in a GeoTIFF: GDAL's tags, read and written."""
 
 import math
 import re

@@ -215,7 +215,7 @@ def _skeleton(place: Path, new: NewScene, variable: str, axes: str) -> None:
 
 
 def _layout(path: Path, new: NewScene, variable: str, axes: str) -> RawLayout:
-    """Where the values go; an error for a partial file of another run."""
+    """The place of the values in the file; refuses a partial file of another run."""
     try:
         file = h5py.File(partial(path), "r")
     except OSError as error:  # killed before it was complete

@@ -1,4 +1,4 @@
-"""What CF and NetCDF attributes say about stored values: their type, their unit, which are missing.
+"""CF and NetCDF attributes of stored values: their type, their unit, which are missing.
 
 They are applied, or the file is refused: values in another unit than the file's own are worse than
 none. `_Unsigned` changes the type; every further missing value, and what lies outside the valid
@@ -46,7 +46,8 @@ class Conventions:
 
 
 def conventions(path: object, attributes: Callable[[str], Any], dtype: np.dtype) -> Conventions:
-    """Of a variable of `dtype`; `attributes(name)` gives text, a number, an array or None."""
+    """Reads the conventions of a variable of `dtype`; `attributes(name)` gives text, a number, an
+    array or None."""
     unsigned = str(attributes("_Unsigned")).lower()
     meant = np.dtype(dtype)
     if unsigned in ("true", "false") and dtype.kind in "iu":

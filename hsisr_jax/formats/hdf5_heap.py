@@ -48,7 +48,7 @@ def _wide(file: IO[bytes], size: int) -> bool:
 
 
 def _places(file: IO[bytes]) -> Iterator[int]:
-    """Where heaps begin, by their signature, anywhere in the file."""
+    """The positions of all heaps in the file, found by their signature."""
     place, rest = 0, b""
     while True:
         file.seek(place)

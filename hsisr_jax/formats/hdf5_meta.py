@@ -55,7 +55,7 @@ def attribute(owner: Any, *names: str) -> Any:
 
 
 def inside(group: h5py.Group, name: str) -> Any:
-    """What a path leads to by hard links alone; None where any part of it may leave the file."""
+    """The object at a path, followed by hard links alone; None where a link may leave the file."""
     item: Any = group
     for part in name.split("/"):
         if not isinstance(item, h5py.Group) or part in ("", "."):
@@ -146,7 +146,7 @@ def read(
     spectra: list[np.ndarray],
     cf: Conventions,
 ) -> SceneMeta:
-    """What the file says about the cube."""
+    """The metadata of a cube: our own, else what CF and common names of variables say."""
     wavelengths = next((values for values in spectra if values.size == bands), None)
     own = own_meta(own_text(file), bands)
     if own is not None and attribute(data, "MATLAB_class") is not None:

@@ -26,7 +26,7 @@ UNREACHED = ("curl_code", "UNAVAILABLE", "DEADLINE_EXCEEDED", "retry attempts fa
 
 @cache
 def context() -> ts.Context:
-    """What all stores of this process share: retries and credentials."""
+    """The settings that all stores of this process share: retries and credentials."""
     retries = {f"{driver}_request_retries": RETRIES for driver in ("s3", "gcs", "http")}
     named = all(os.environ.get(f"AWS_{n}") for n in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
     return ts.Context(
@@ -64,7 +64,7 @@ class Objects:
         return self.stamped(name)[0]
 
     def stamped(self, name: str) -> tuple[bytes | None, bytes]:
-        """Also the mark of this state of it, for `put`."""
+        """An object's content and the stamp of its version, for `put`."""
         with reached(self.url):
             found = self.store.read(name).result()
         return found.value if found.state == "value" else None, found.stamp.generation

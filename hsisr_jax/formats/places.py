@@ -1,4 +1,4 @@
-"""Where a scene lies: a path of this machine or a URL, and which of them are Zarr stores."""
+"""Places of scenes: paths of this machine and URLs, and which of them are Zarr stores."""
 
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,7 @@ class Url(str):
 
     @property
     def parent(self) -> "Url":
-        """What it lies in."""
+        """The URL of the folder."""
         return Url(f"{self.scheme}://{self.bucket}/{self.key.rpartition('/')[0]}")
 
     def with_name(self, name: str) -> "Url":

@@ -24,7 +24,7 @@ SLAB = 32 << 20  # bytes in work at a time
 
 @dataclass(frozen=True)
 class RawLayout:
-    """Where the values lie: `axes` is the stored order of h, w and b, slowest first."""
+    """Layout of values in a file: `axes` is the stored order of h, w and b, slowest first."""
 
     height: int
     width: int

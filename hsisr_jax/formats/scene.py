@@ -1,4 +1,4 @@
-"""What a scene file is to the rest of the library: a windowed reader or writer, and its metadata.
+"""Interfaces of scene files: readers and writers of windows, and the metadata of a scene.
 
 A reader gives `(height, width, bands)` blocks in the file's own dtype and never holds more than the
 window that was asked for, unless the format forbids it (compressed MATLAB v5, compressed npz).
@@ -150,7 +150,7 @@ def nanometres_of_one(wavelengths: Sequence[float] | np.ndarray) -> float:
 
 
 def hidden_values(stored: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Where stored values are no data: NaN, infinity, or the file's `nodata` in the stored type."""
+    """The mask of stored values without data: NaN, infinity, or `nodata` in the stored type."""
     real = stored.dtype.kind in "fc"
     hidden = ~np.isfinite(stored) if real else np.zeros(stored.shape, bool)
     if nodata is None or not (real or float(nodata).is_integer()):
@@ -160,7 +160,7 @@ def hidden_values(stored: np.ndarray, nodata: float | None) -> np.ndarray:
 
 
 def no_data_of(dtype: np.dtype) -> float:
-    """What marks hidden values where a file names none: NaN, or the end of an integer's range."""
+    """The default no-data value of a type: NaN, or the end of an integer's range."""
     if dtype.kind not in "iu":
         return float("nan")
     limits = np.iinfo(dtype)
@@ -244,7 +244,7 @@ class SceneReader(ABC):
 
 @dataclass(frozen=True)
 class NewScene:
-    """What every format is told of a file to begin, or to continue."""
+    """Describes a file that a format is to begin, or to continue."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype

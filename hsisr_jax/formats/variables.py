@@ -57,7 +57,7 @@ def kept_axes(shape: Sequence[int]) -> list[int]:
 
 
 def axes_of(names: Sequence[str], shape: Sequence[int], said: object, bands: set[int]) -> str:
-    """Which of the axes of a cube is h, w and b, in the order of storage.
+    """Names the axes of a cube h, w and b, in the order of storage.
 
     The bands are the axis that the file names (`said`), else the only one as long as a list of
     wavelengths (`bands`: the lengths), one with a spectral name, the one beside rows and columns,

@@ -248,7 +248,7 @@ def check_free(path: Place) -> None:
 
 
 def check_free_url(url: Url) -> Objects:
-    """What is below a URL, once a store can be begun or continued there."""
+    """The objects below a URL; refuses one where no store can be begun or continued."""
     if url.scheme not in WRITTEN or not url.key:
         schemes = ", ".join(f"{scheme}://" for scheme in WRITTEN)
         raise UserError(f"{url}: is for reading; stores are written to {schemes} and a name.zarr")

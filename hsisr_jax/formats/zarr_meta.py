@@ -1,4 +1,4 @@
-"""What a Zarr store says about a scene: CF's coordinates and grid mapping, GeoZarr's attributes.
+"""Metadata in a Zarr store: CF's coordinates and grid mapping, GeoZarr's attributes.
 
 `x`, `y`, `wavelength`, `fwhm` and `spatial_ref` are arrays beside the cube, where xarray, rioxarray
 and GDAL look for them. Coordinates count before a stored transform that contradicts them: other

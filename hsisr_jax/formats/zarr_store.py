@@ -31,7 +31,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Array:
-    """What a store says of one array."""
+    """The metadata of one array of a store."""
 
     name: str
     version: int
@@ -97,7 +97,7 @@ def _safe(root: Place, found: dict[str, Array]) -> dict[str, Array]:
 
 
 def _why(url: Url) -> str:
-    """What else to think of."""
+    """A hint for the error that a store is not found."""
     if url.scheme in ("http", "https"):
         return " (over HTTP a store needs consolidated metadata)"
     if unfinished(Objects(url)):
@@ -148,7 +148,7 @@ def _is_array(path: Path) -> bool:
 
 
 def array_of(name: str, document: Document, attrs: Document) -> Array:
-    """What the documents of an array say; `attrs` are those of version 2."""
+    """Reads the metadata documents of an array; `attrs` are those of version 2."""
     version = int(document.get("zarr_format", 2))
     attrs = document.get("attributes") or {} if version == 3 else attrs
     dims = document.get("dimension_names") if version == 3 else attrs.get("_ARRAY_DIMENSIONS")
@@ -174,7 +174,7 @@ def opened(
 
 
 def own_file(document: Document) -> Document:
-    """What an array's own file holds: in version 2 the attributes are in another one."""
+    """The content of an array's own file: in version 2 the attributes are in another one."""
     whole = document["zarr_format"] == 3
     return {key: value for key, value in document.items() if whole or key != "attributes"}
 

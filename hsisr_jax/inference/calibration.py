@@ -1,4 +1,4 @@
-"""From how much a network changes a scene to a standard deviation, calibrated on the scene itself.
+"""Standard deviations from how much a network changes a scene, calibrated on the scene itself.
 
 What a network adds to the bicubic image is what it may have invented: its local size (`Detail`) is
 larger where the error is. At reduced resolution the error is known, so that it can be said for
@@ -44,7 +44,7 @@ class Detail:
         return square
 
     def estimate(self, variables: dict, stored: jax.Array, bits: jax.Array) -> jax.Array:
-        """Of one pass: what passes over flips differ by is part of their mean."""
+        """The mean square of one pass; how passes over flips differ is part of their mean."""
         front = self.frontend
         sr = front(variables, stored, bits)
         edge = HALO * front.scale
@@ -64,7 +64,7 @@ def _box(x: jax.Array, size: int) -> jax.Array:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """For each band, the standard deviation at some sizes of what was added, in physical units."""
+    """Standard deviations of each band at some sizes of what was added, in physical units."""
 
     added: np.ndarray  # [levels, c], rising
     sigma: np.ndarray  # [levels, c], not falling
@@ -72,7 +72,7 @@ class Table:
     shrink: float = 1.0  # of the rest, from the scale of the table to the finer one
 
     def __call__(self, added: np.ndarray) -> np.ndarray:
-        """`... c` to standard deviations: linear between the levels, and on beyond the last."""
+        """Standard deviations for `added` (`... c`): linear between levels and beyond the last."""
         found = np.broadcast_to(self.sigma[0], added.shape).astype(np.float32)
         for level in range(len(self.added) - 1):
             low, high = self.added[level : level + 2]
@@ -105,7 +105,7 @@ def rising(values: np.ndarray) -> np.ndarray:
     sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, 0)])
 
     def lowest(i: int, j: int) -> np.ndarray:
-        """Of the means from `i` to `j` or farther."""
+        """The least of the means from `i` to `j` or farther."""
         return np.min([(sums[k] - sums[i]) / (k - i) for k in range(j + 1, count + 1)], 0)
 
     levels = range(count)
@@ -143,8 +143,8 @@ def shrunk(table: Table, coarser: Table, added: np.ndarray, error: np.ndarray) -
 
 
 def usual_shrink(scale: int) -> float:
-    """What errors shrink to from one scale to the next finer one on usual ground: the power of its
-    images falls as f^-a, and so the amplitude within as many octaves as f^(1 - a / 2)."""
+    """The factor by which errors usually shrink from one scale to the next finer one: the power of
+    images of the ground falls as f^-a, so the amplitude in as many octaves as f^(1 - a / 2)."""
     return float(scale ** (1 - USUAL[0] / 2))
 
 

@@ -47,7 +47,7 @@ class Scene(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Of some pixels: extremes of each band `c` (infinite without values), spectra `n c` with
+    """Facts of some pixels: extremes of each band `c` (infinite without values), spectra `n c` with
     their numbers in the scene, `n`, and `m c` differences of neighbouring pixels, for noise."""
 
     low: np.ndarray
@@ -112,7 +112,7 @@ def check_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> None:
 
 
 def as_array(cube: object) -> np.ndarray:
-    """What may stand for a cube as an array; what a masked one masks is NaN."""
+    """Converts what a user gives as a cube to an array; masked values become NaN."""
     if isinstance(cube, np.ma.MaskedArray):
         values, hidden = cube.data, np.ma.getmaskarray(cube)
         if not hidden.any() or values.dtype.kind not in "iufb":

@@ -1,4 +1,4 @@
-"""From a scene file's stored values to a network's input and back, on the device.
+"""Conversion of a scene file's stored values to a network's input and back, on the device.
 
 What a network needs beside the cube (its bicubic upsampling) is made from a tile and the pixels
 around it, so that it is the same as if it were made from the whole scene. Hidden (no-data) values
@@ -74,7 +74,7 @@ class Frontend:
         return jnp.where(hidden, jnp.nan, sr)
 
     def hidden(self, stored: jax.Array, bits: jax.Array) -> jax.Array:
-        """Which values of the model's bands are hidden."""
+        """The mask of hidden values in the model's bands."""
         hidden = jnp.unpackbits(bits, axis=-1, count=stored.shape[-1]).astype(bool)
         if self.bands is None:
             return hidden

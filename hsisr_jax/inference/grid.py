@@ -89,7 +89,7 @@ class Grid:
                 left = end
 
     def units(self, done: set[tuple[int, int]]) -> Iterator[list[Unit]]:
-        """For each strip the bands to make, first those that only lead up to unfinished ones."""
+        """Yields each strip's bands to make, first those that only lead up to unfinished ones."""
         for strip, (columns, left, right) in enumerate(self.strips()):
             units = [Unit(strip, b, columns, left, right) for b in range(len(self.rows.starts))]
             missing = [unit.band for unit in units if unit.key not in done]

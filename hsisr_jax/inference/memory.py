@@ -25,7 +25,7 @@ def budget() -> int:
 
 
 def temporary_bytes(compiled: jax.stages.Compiled) -> int:
-    """What a compiled function needs beside its arguments, on one device; 0 where it is unknown."""
+    """Bytes that a compiled function needs beside its arguments, on one device; 0 if unknown."""
     try:
         analysis = compiled.memory_analysis()
         return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
@@ -85,7 +85,7 @@ def choose(
 
 
 def remarks(card: Trained, plan: Plan, options: Options) -> list[str]:
-    """What to tell of the way a network is run, beside that of its evaluation."""
+    """Messages about how a network is run, compared with its evaluation."""
     found = []
     if card.self_ensemble and options.self_ensemble:
         found.append(

@@ -47,7 +47,8 @@ def load(
 
 
 def loader(workdir: str | os.PathLike | None, scale: int, say: Callable[[str], None]) -> Load:
-    """For each scene the network of a workdir, else the packaged one for its size and sensor."""
+    """A function from a scene to its network: a workdir's, else the packaged one for the scene's
+    size and sensor."""
     if workdir:
         network = trained.load(workdir)
         return lambda scene, options: network

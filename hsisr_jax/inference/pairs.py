@@ -70,7 +70,7 @@ def score(
 
 
 def bicubic(seen_input: np.ndarray, scale: int) -> np.ndarray:
-    """What the estimate is compared with; hidden values are filled as in prediction."""
+    """Bicubic upsampling, for comparison; hidden values are filled as in prediction."""
     return np.asarray(resize.imresize(filled(seen_input, ~np.isfinite(seen_input)), scale))
 
 
@@ -89,7 +89,7 @@ def kept(cubes: Cubes, wavelengths: np.ndarray | None) -> dict[str, np.ndarray]:
 
 
 def to_json(results: Mapping[str, Evaluation], chosen: str, facts: Mapping) -> dict:
-    """As `metrics.json` of a run by the chosen protocol, and all protocols beside."""
+    """The content of `metrics.json` by the chosen protocol, and the scores of all protocols."""
     return {
         **results[chosen].to_json(),
         "protocol": metrics.conventions(chosen) | dict(facts),

@@ -32,7 +32,7 @@ LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done to a cube, as plain values that can be sent to another process."""
+    """Describes the sharpening of a cube in plain values that can be sent to another process."""
 
     shape: tuple[int, int, int]
     scale: int

@@ -27,12 +27,12 @@ PIECES = f"{UNFINISHED}quicklook/"
 
 
 def journal(output: Place, work: Mapping[str, Any]) -> Journal:
-    """Of a file or of a store at a URL."""
+    """The journal of an output file or of a store at a URL."""
     return UrlJournal(output, work) if isinstance(output, Url) else Journal(output, work)
 
 
 def quicklook(output: Place, *args: Any, keep: bool) -> Quicklook:
-    """Of a file or of a store at a URL."""
+    """The quicklook of an output file or of a store at a URL."""
     kind = UrlQuicklook if isinstance(output, Url) else Quicklook
     return kind(output, *args, keep=keep)
 

@@ -1,4 +1,4 @@
-"""What a scene tells of the sensor that took it: its MTF, and the noise of each band."""
+"""Estimates of a sensor from its scene: the MTF, and the noise of each band."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -52,7 +52,7 @@ def details(scene: SceneReader, sample: np.ndarray) -> np.ndarray:
 
 
 def asked(text: str, scene: SceneReader, say: Callable[[str], None]) -> float:
-    """What `--mtf` means for a scene; an estimate is told."""
+    """The value of `--mtf` for a scene; with `auto` it is estimated and reported."""
     if text.lower() != AUTO:
         return sharpness.named(text)
     found = mtf(scene)
@@ -95,7 +95,7 @@ def tell(
 
 
 def _assumed(card: Trained) -> float | None:
-    """What the sensor passes at Nyquist in a network's training; None where that is not known."""
+    """The MTF at Nyquist of the sensor in a network's training; None where that is not known."""
     options = card.degradation or {}
     if options.get("name") not in sensor.KNOWN:
         return None

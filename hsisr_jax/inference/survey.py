@@ -140,8 +140,8 @@ def hidden_as_nan(stored: np.ndarray, nodata: float | None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Extremes:
-    """Of all stored values of each band `[c]`; NaN for a band without any. And how many pixels
-    are hidden in all bands, or in some."""
+    """Extremes of all stored values of each band `[c]` (NaN for a band without any), and how many
+    pixels are hidden in all bands, or in some."""
 
     low: np.ndarray
     high: np.ndarray
@@ -201,7 +201,7 @@ def normaliser(
     found: Callable[[], Extremes],
     say: Callable[[str], None],
 ) -> Normaliser:
-    """Of the scene's stored values: the model's own, or one by the scene's maximum."""
+    """Chooses the normaliser of a scene's stored values: the model's, or by the scene's maximum."""
     known, meta = Normaliser(**domain["normaliser"]), scene.meta
     if which == "model" or known.floor is not None or not (which or card.own_range):
         return of_stored(known, meta.scale, meta.offset)

@@ -118,7 +118,7 @@ def blended(
 
 
 def _common(start: int, size: int, part: slice) -> tuple[slice, slice]:
-    """What a tile of this start and size shares with a part: its place in either."""
+    """The overlap of a tile of this start and size with a part: its place in either."""
     first, last = max(start, part.start), min(start + size, part.stop)
     return slice(first - part.start, last - part.start), slice(first - start, last - start)
 

@@ -75,7 +75,7 @@ class Trained:
 
     @property
     def msi_centres(self) -> list[float] | None:
-        """Of the bands of such an input, nm, where the degradation that made it has them."""
+        """Centres of the bands of a multispectral input, nm, where the degradation has them."""
         centres = self.degradation.get("centres") if self.msi_bands else None
         if not centres:
             return None
@@ -85,7 +85,7 @@ class Trained:
         return self.spec.module()
 
     def observe(self) -> Observe | None:
-        """What the sensor sees of a cube, where an estimate is to be projected."""
+        """The sensor's degradation, if estimates are back-projected; else None."""
         return observer(self.degradation, self.scale) if self.projection else None
 
     def seen_by(self, mtf: float) -> "Trained":
@@ -96,7 +96,7 @@ class Trained:
         return replace(self, degradation=degradation, projection=max(self.projection, 1))
 
     def why_whole(self) -> str:
-        """What makes a pixel depend on the whole image; empty where nothing does."""
+        """The reason why a pixel depends on the whole image; empty where it does not."""
         return self.spec.why_whole
 
     def to_json(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _weights(workdir: str | Path, card: Trained) -> tuple[dict, int]:
 
 
 def restored(checkpoints: Checkpoints, step: int, spec: NetworkSpec, place: Sharding) -> dict:
-    """What `spec.module().apply` takes, as a step has it: averaged weights where there are any."""
+    """The variables of a step for `spec.module().apply`: averaged weights where there are any."""
     shapes = spec.shapes()
     held = checkpoints.names(step)
     average = "ema" if "ema" in held else "params"

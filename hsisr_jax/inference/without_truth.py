@@ -51,7 +51,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What can be said of a prediction without its truth; all of it is plain JSON (`to_json`)."""
+    """Scores of a prediction whose truth is not known, in plain JSON types (`to_json`)."""
 
     scene: str  # the file's name
     network: str
@@ -112,7 +112,7 @@ class Tally:
         self.high = max(self.high, float(np.max(reference)))
 
     def scores(self) -> Scores:
-        """Of all that was added."""
+        """The scores of all blocks that were added."""
         if not self.pixels or not self.used.any():
             raise UserError("no pixel of the scene has data and neighbours with data to be scored")
         peak = self.high - self.low if self.high > self.low else 1.0
@@ -149,7 +149,7 @@ class Seen:
     hidden: np.ndarray
 
     def through(self, bands: np.ndarray | None) -> "Seen":
-        """In a model's bands, by a map `[c, bands]`."""
+        """The cube in a model's bands, by a map `[c, bands]`."""
         if bands is None:
             return self
         known = np.where(self.hidden, 0, self.values)
@@ -158,7 +158,7 @@ class Seen:
 
     @property
     def whole(self) -> np.ndarray:
-        """With hidden values filled from their neighbours."""
+        """The cube with hidden values filled from their neighbours."""
         mean = np.mean(self.values, (0, 1), where=~self.hidden) if self.hidden.any() else 0.0
         return filled(self.values, self.hidden, np.nan_to_num(mean))
 

@@ -74,7 +74,7 @@ def _products(x: jax.Array, dy: jax.Array) -> jax.Array:
 
 
 def _before(x: jax.Array) -> jax.Array:
-    """What every step found: zero at first."""
+    """The state before every step: zero at first."""
     return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
 

@@ -1,4 +1,4 @@
-"""What a sensor does along one axis of an image, as matrices: blur and sampling in one."""
+"""Matrices of a sensor along one axis of an image: blur and sampling in one."""
 
 import math
 from functools import lru_cache
@@ -33,8 +33,8 @@ def matrix(n: int, scale: int, name: str, mtf: float) -> np.ndarray:
 
 
 def deviation(mtf: float, scale: int) -> float:
-    """Of a Gaussian that passes the share `mtf` at the low resolution's Nyquist frequency, in
-    high-resolution pixels: exp(-2 pi^2 d^2 f^2) = mtf at f = 1 / (2 scale)."""
+    """The deviation in high-resolution pixels of a Gaussian that passes the share `mtf` at the low
+    resolution's Nyquist frequency: exp(-2 pi^2 d^2 f^2) = mtf at f = 1 / (2 scale)."""
     return scale / math.pi * math.sqrt(-2 * math.log(mtf))
 
 

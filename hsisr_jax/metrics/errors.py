@@ -158,8 +158,8 @@ def dd(
 def cubes(
     reference: jax.Array, estimate: jax.Array, mask: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Both cubes in float32 or better, 0 outside the mask; a clear error where they are not two
-    equal cubes, or the mask is not theirs."""
+    """Checks and returns both cubes in float32 or better, 0 outside the mask; refuses cubes or a
+    mask of different shapes."""
     without_own_masks(reference, estimate)
     reference, estimate = at_least_float32(reference), at_least_float32(estimate)
     if reference.shape != estimate.shape or reference.ndim < 3 or reference.size == 0:
@@ -201,7 +201,7 @@ def spatial_mean(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
 
 def kept_bands(reference: jax.Array, drop_empty: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Which bands count, `(..., C)` bool."""
+    """The mask of bands that count, `(..., C)` bool."""
     if not drop_empty:
         return jnp.ones((*reference.shape[:-3], reference.shape[-1]), bool)
     return spatial_mean(reference, mask) != 0

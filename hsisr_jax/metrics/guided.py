@@ -178,7 +178,7 @@ def hqnr(
 def _images(
     sharp, ms, ratio: int | None, protocol: str, interpolation: str
 ) -> tuple[jax.Array, jax.Array, int]:
-    """Both in float32 or better, and how many times smaller the blocks of `ms` are."""
+    """Checks and returns both cubes in float32 or better, and the ratio of their blocks' sizes."""
     if protocol not in ("toolbox", "paper"):
         raise UserError(f"unknown protocol {protocol!r} of a guided metric; known: toolbox, paper")
     if interpolation not in ("interp23", "bicubic"):
@@ -255,7 +255,7 @@ def _interpolator(n: int, ratio: int) -> np.ndarray:
 
 
 def _blurred(x: jax.Array, ratio: int, mtf: float | Sequence[float]) -> jax.Array:
-    """What the sensor's blur leaves of `x`, not decimated; the border is repeated outwards."""
+    """Blurs `x` by the sensor's MTF, without decimation; the border is repeated outwards."""
     gains = [float(gain) for gain in np.atleast_1d(mtf)]
     if len(gains) not in (1, x.shape[-1]) or not all(0 < gain < 1 for gain in gains):
         raise UserError(

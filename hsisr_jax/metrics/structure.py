@@ -135,7 +135,7 @@ def _over_bands(
 
 
 def _whole_windows(mask: jax.Array, size: int, margin: int) -> jax.Array:
-    """Which windows have no pixel outside the masks `n h w`."""
+    """The mask of windows that have no pixel outside the masks `n h w`."""
     mask = jnp.pad(mask, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
     least, shape = jax.lax.min, (1, size, size)
     windows = jax.lax.reduce_window(

@@ -57,7 +57,7 @@ def merge_groups(y: jax.Array, starts: tuple[int, ...], bands: int) -> jax.Array
 
 
 def _membership(starts: tuple[int, ...], size: int, bands: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which band (`g s c`, zeros and ones) an entry of a group is; groups per band (`c`)."""
+    """One-hot bands of each group's entries (`g s c`), and the number of groups per band (`c`)."""
     where = np.asarray(starts)[:, None] + np.arange(size)  # g s
     places = (where[..., None] == np.arange(bands)).astype(np.float32)
     return places, places.sum((0, 1))

@@ -58,7 +58,7 @@ def psf_downsample(x: jax.Array, kernel: jax.Array, factor: int) -> jax.Array:
 
 
 def _row_matrices(kernel: jax.Array, factor: int, columns: int, width: int) -> jax.Array:
-    """For each kernel row the matrix that correlates a padded line with it: `[k, columns, W]`."""
+    """Matrices that correlate a padded line with each kernel row: `[k, columns, W]`."""
     offset = np.arange(width) - factor * np.arange(columns)[:, None]
     inside = (offset >= 0) & (offset < len(kernel))
     taps = kernel[:, np.where(inside, offset, 0)]

@@ -27,7 +27,7 @@ class Basis(NamedTuple):
         return (x - _along(self.mean, x)) @ (self.vectors / _along(self.deviations, self.vectors))
 
     def spectra(self, images: jax.Array) -> jax.Array:
-        """What `... k` component images add to the mean spectrum, `... c`."""
+        """Converts component images `... k` to spectra `... c`, less the mean spectrum."""
         return images @ (self.vectors * _along(self.deviations, self.vectors)).T
 
     def moved(self, gain: float, bias: float) -> "Basis":
@@ -82,7 +82,7 @@ def basis_of(x: jax.Array, count: int) -> Basis:
 
 
 def _first(xp, mean, values, vectors, count: int) -> tuple:
-    """From eigenvalues in rising order to the parts of a basis of `count` components."""
+    """The parts of a basis of `count` components, from eigenvalues in rising order."""
     bands = len(mean)
     values = xp.maximum(values[::-1], 0)
     kept, vectors = values[:count], vectors[:, ::-1][:, :count]

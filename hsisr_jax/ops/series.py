@@ -59,7 +59,7 @@ def series_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 
 
 def _moments(x: jax.Array, weights: tuple[jax.Array, ...]) -> list[tuple[jax.Array, ...]]:
-    """For each weight the sums over channels of `x^n * weight`, `n < TERMS`, all in one pass."""
+    """Sums over channels of `x^n * weight`, `n < TERMS`, for each weight, all in one pass."""
     operands = list(weights)
     power = x
     for n in range(1, TERMS):

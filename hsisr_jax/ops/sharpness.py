@@ -124,7 +124,7 @@ def _fitted(mean: np.ndarray, noise: float) -> Estimate:
 
 @lru_cache(maxsize=2)
 def _frequencies(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which frequencies of a block are used, and the share of each (most stand for two)."""
+    """The mask of a block's frequencies in use, and the weight of each (most stand for two)."""
     down, across = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     seen = np.hypot(down, across) >= max(LOWEST, 2.5 / side)
     share = np.broadcast_to(np.where((across == 0) | (across == 0.5), 0.5, 1.0), seen.shape)[seen]

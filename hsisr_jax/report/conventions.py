@@ -1,4 +1,4 @@
-"""What each score of a protocol was computed with, as sentences."""
+"""Conventions of a protocol's scores, as sentences."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -79,7 +79,7 @@ def sentences(protocol: Mapping[str, Any]) -> dict[str, str]:
 
 
 def remarks(protocol: Mapping[str, Any]) -> list[str]:
-    """What holds for all scores of a protocol."""
+    """Sentences that hold for all scores of a protocol."""
     found = []
     if protocol.get("peak") is not None:
         found.append(f"Both cubes are scaled to a peak of {_word('peak', protocol['peak'])} first.")

@@ -90,7 +90,7 @@ def _best_steps(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _thin(points: np.ndarray, *, mean: bool) -> tuple[list, list]:
-    """At most `POINTS` points: means of equal shares of the rows, or every n-th row."""
+    """Thins a curve to `POINTS` points: means of equal shares of the rows, or every n-th row."""
     points = points[np.argsort(points[:, 0], kind="stable")]
     shares = np.array_split(points, min(POINTS, len(points)))
     picked = np.stack([share.mean(0) if mean else share[-1] for share in shares])

@@ -62,8 +62,8 @@ class Training:
         return sorted(step for step in found if step > first)
 
     def is_validated(self, step: int) -> bool:
-        """Also before the first step, where the base, or what the run starts from, is to be kept if
-        nothing beats it."""
+        """Whether a step is validated: at its period, and before the first step where the base, or
+        what the run starts from, is kept if nothing beats it."""
         if not self.experiment.validation:
             return False
         if step == 0:

@@ -1,4 +1,4 @@
-"""From a config to the parts of a run."""
+"""Makes the parts of a run from its config."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

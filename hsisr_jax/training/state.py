@@ -32,7 +32,7 @@ class TrainState:
 
     @property
     def variables(self) -> dict:
-        """What `module.apply` takes."""
+        """The variables for `module.apply`."""
         return {"params": self.params, "batch_stats": self.batch_stats, **self.constants}
 
     @property

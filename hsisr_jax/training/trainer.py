@@ -71,7 +71,7 @@ class Trainer:
         return jax.eval_shape(batch, shapes)
 
     def patches_on_host(self) -> Patches:
-        """For `draw_on_host`."""
+        """The patches in the host's memory, for `draw_on_host`."""
         return jax.device_get(self.patches) if self.on_device else self.patches
 
     def _create(self, key: jax.Array) -> TrainState:

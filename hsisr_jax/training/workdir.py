@@ -102,7 +102,7 @@ class Workdir:
         )
 
     def _steps(self) -> list[int]:
-        """Those that were saved."""
+        """The steps that were saved."""
         names = [path.name for path in (self.path / FOLDER).glob("*")]
         return [int(name) for name in names if name.isdigit()]
 

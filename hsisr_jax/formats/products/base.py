@@ -1,4 +1,4 @@
-"""What products have in common: bands in physical units, and swaths located by their grids."""
+"""Common parts of products: bands in physical units, and swaths located by their grids."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -72,7 +72,7 @@ def _bad(group: h5py.Group, centres: np.ndarray | None) -> np.ndarray | None:
 
 
 def _placed(path: Path, group: h5py.Group, meta: SceneMeta) -> SceneMeta:
-    """With the place on the map, if the file says it."""
+    """Adds the transform and the reference system, if the file has them."""
     said, code = (text_at(group, PLACE + key) or "" for key in ("Map_Info", "EPSG Code"))
     if not said:
         return meta
