@@ -7,7 +7,7 @@ It starts from the packaged weights; `--config.init_from=` (nothing) starts from
 of your own: --config.data.path="['/my/photos','/more']".
 Time: not measured here; the packaged weights took 4 hours of a CPU core in another framework.
 Expected: above the packaged weights on the photographs held out, or they are kept (step 0 is a
-candidate); those gain 1.47 dB and 0.60 degrees over bicubic at x4 on the scenes of docs/quality.md.
+candidate); those gain 1.47 dB and 0.59 degrees over bicubic at x4 on the scenes of docs/quality.md.
 
 `:x2,tail --config.init_from=runs/anyband_x4` trains the last layer alone, so that several scales
 share one trunk; `python -m hsisr_jax.weights RUNS --output=FILE` makes one file of weights of them.
