@@ -123,12 +123,13 @@ def create_scene(
         raise UserError(f"{path}: a scene of {height} x {width} x {bands} is empty")
     meta = (meta or SceneMeta()).check(bands, path)
     new = NewScene((int(height), int(width), int(bands)), np.dtype(dtype), meta, resume)
-    known = list(inspect.signature(_module(kind).create_scene).parameters)[2:]
+    module = _module(kind)
+    known = list(inspect.signature(module.create_scene).parameters)[2:]
     if unknown := sorted(set(options) - set(known)):
         raise UserError(f"{path}: no option {unknown[0]!r} in {kind}, but {', '.join(known)}")
     with writable(path):
-        _module(kind).check_dtype(path, new.dtype)
-        return _module(kind).create_scene(path, new, **options)
+        module.check_dtype(path, new.dtype)
+        return module.create_scene(path, new, **options)
 
 
 def write_scene(
