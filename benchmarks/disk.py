@@ -162,7 +162,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict:
 def main() -> None:
     parser = timing.parser(__doc__)
     parser.add_argument("--small", action="store_true", help="tiny files and a tiny network")
-    parser.add_argument("--limit", type=float, default=2.0, help="GiB that training may allocate")
+    parser.add_argument("--limit", type=float, default=3.0, help="GiB that training may allocate")
     parser.add_argument("--times", type=float, default=6.0, help="how much larger the dataset is")
     parser.add_argument("--steps", type=int, default=8, help="of training; 0: the reader alone")
     parser.add_argument("--bands", type=int, default=128)
