@@ -37,7 +37,8 @@ def sharpen(
             in the physical units of its training data. Only a run of `anyband` takes a degradation.
         limits: clips each band to the range of the input, widened by its own width to each side,
             and to non-negative values if the input has no negative ones.
-        basis: the components of a larger scene that the cube is a part of, see `scene_basis`.
+        basis: the components of a larger scene that the cube is a part of, as
+            `hsisr_jax.sharpening.scene_basis` finds them.
 
     Returns:
         float32 of `(scale * H, scale * W, C)` in the units of the input.

@@ -43,10 +43,6 @@ class Request:
     fill: float | None = None  # of the output's; None: NaN, which equals no copy of itself
     token: str = ""  # tells apart what one workdir held at different times
 
-    @property
-    def flips(self) -> bool:
-        return self.shape[0] * self.shape[1] <= packaged.MANY
-
 
 def request(
     shape: tuple[int, ...],

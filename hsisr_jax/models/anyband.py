@@ -18,7 +18,7 @@ from hsisr_jax.layers import sensor
 from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.upsample import pixel_shuffle
 from hsisr_jax.models.network import Network
-from hsisr_jax.ops.components import Basis, basis_of, empty
+from hsisr_jax.ops.components import Basis, basis_of, empty, turns
 
 SCALES = (2, 3, 4, 8)
 SCENE = "scene"  # the collection with a whole scene's basis, where the input is a part of it
@@ -60,9 +60,12 @@ class AnyBand(nn.Module):
     low resolution's Nyquist frequency. The components are those of the input, or those of the
     variable collection `scene` (`mean`, `vectors`, `deviations`, `noise` of `ops.components`),
     which the tiles of a scene share; with `one_basis` they are always the collection's. If the
-    batch has `valid` (`b h w 1`), pixels at 0 are treated as outside of the image. With `flips`
-    the output, except in training, is the mean over the four flips of the input; with `noise` the
+    batch has `valid` (`b h w 1`), pixels at 0 are treated as outside of the image. With `noise` the
     estimated noise of each component is an input of the network.
+
+    Except in training, the predicted detail is the mean of `flips` passes, 2 or 4, each of which
+    sees another flip of the input and its components mixed by another of `ops.components.turns`.
+    What is wrong in one mixture is not in another, so their mean is better than any of them.
 
     If the batch has `sensor` and `noise` (`b`, as `data/component_images.py` makes them), the input
     is already a component image, and the network is given that sensor of `layers.sensor.FAMILY`
@@ -76,7 +79,7 @@ class AnyBand(nn.Module):
     sharpened: int = 5
     degradation: str = "bicubic"
     mtf: float = 0.3
-    flips: bool = True
+    flips: int = 4
     noise: bool = True
     one_basis: bool = False
 
@@ -99,10 +102,8 @@ class AnyBand(nn.Module):
             rest = lacking(rest)
             missing = missing + rest
         n = min(self.sharpened, images.shape[-1])
-        seen = images[..., :n].astype(dtype)
-        facts = self.facts(basis, n, batch.get("sensor"))
-        detail = self.detail(seen, facts, batch.get("valid"), self.flips and not train)
-        detail = detail.astype(jnp.float32)  # b H W n
+        flips = 1 if train else max(self.flips, 1)
+        detail = self.detail(images[..., :n], basis, batch, dtype, flips)  # b H W n
         seen = sensor.apply(down[0], detail, down[1])  # b h w n
         for _ in range(ROUNDS):
             missing = missing.at[..., :n].add(-seen)
@@ -136,36 +137,46 @@ class AnyBand(nn.Module):
         return [sensor.matrix(n, self.scale, self.degradation, self.mtf) for n in (h, w)], up
 
     def detail(
-        self, images: jax.Array, facts: jax.Array, valid: jax.Array | None, flips: bool
+        self, images: jax.Array, basis: Basis, batch: dict, dtype: jnp.dtype, flips: int
     ) -> jax.Array:
-        """The missing detail `b H W k` of component images `b h w k`."""
-        b, k = images.shape[0], images.shape[-1]
-        axes = [(), (1,), (2,), (1, 2)] if flips else [()]
-        one = images.transpose(0, 3, 1, 2).reshape(b * k, *images.shape[1:3], 1)
-        stacked = jnp.concatenate([jnp.flip(one, a) for a in axes])
-        facts = jnp.tile(facts.astype(images.dtype), (len(axes), 1))  # n facts
-        trunk = Trunk(self.scale, self.features, self.blocks, name="trunk")
+        """The missing detail `b H W k` of component images `b h w k`, in as many passes."""
+        b, h, w, k = images.shape
+        noise = basis.noise[None, :, :k]  # f b k
+        axes = [(), (1, 2), (1,), (2,)][:flips]
+        turned = [images]
+        if flips > 1:
+            turn = jax.vmap(lambda x: turns(x, k, flips), out_axes=1)(basis)
+            turned = [jax.vmap(jnp.matmul)(images, forth) for forth in turn.forth]
+            noise = turn.noise
+        seen = jnp.stack([jnp.flip(x, a) for x, a in zip(turned, axes)])  # f b h w k
+        seen = seen.transpose(0, 1, 4, 2, 3).reshape(-1, h, w, 1)
+        facts = self.facts(noise, batch.get("sensor"))
         mask: jax.Array | float = 1.0
-        if valid is not None:
-            mask = jnp.repeat(valid.astype(images.dtype), k, 0)
+        if "valid" in batch:
+            mask = jnp.repeat(batch["valid"].astype(dtype), k, 0)
             mask = jnp.concatenate([jnp.flip(mask, a) for a in axes])
-        made = jnp.split(trunk(stacked, facts, mask), len(axes))
-        mean = sum(jnp.flip(x, a) for x, a in zip(made, axes)) / len(axes)
-        return mean.reshape(b, k, *mean.shape[1:3]).transpose(0, 2, 3, 1)  # b H W k
+        trunk = Trunk(self.scale, self.features, self.blocks, name="trunk")
+        made = trunk(seen.astype(dtype), facts.astype(dtype), mask).astype(jnp.float32)
+        made = made.reshape(len(axes), b, k, *made.shape[1:3]).transpose(0, 1, 3, 4, 2)
+        parts = [jnp.flip(x, a) for x, a in zip(made, axes)]  # b H W k
+        if flips > 1:
+            parts = [jax.vmap(jnp.matmul)(x, back) for x, back in zip(parts, turn.back)]
+        return sum(parts) / len(parts)
 
-    def facts(self, basis: Basis, count: int, number: jax.Array | None) -> jax.Array:
-        """Further inputs of the network for each component, `bk 9`: the sensor's MTF, the noise,
-        the scale."""
-        noise = basis.noise[:, :count].reshape(-1, 1)
-        noise = noise if self.noise else jnp.zeros_like(noise)
+    def facts(self, noise: jax.Array, number: jax.Array | None) -> jax.Array:
+        """Further inputs of the network for each component image (noise: `f b k`), `fbk 9`: the
+        sensor's MTF, the noise, the scale."""
+        passes, _, count = noise.shape
+        noise = noise.reshape(-1, 1) if self.noise else jnp.zeros((noise.size, 1), noise.dtype)
         if number is None:
             passed = sensor.transfer(self.scale, self.degradation, self.mtf)
-            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (noise.shape[0], 4))
+            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (len(noise), 4))
         else:
             same = jnp.repeat(sensor.transfer_of_family(self.scale, number), count, 0)
+            same = jnp.tile(same, (passes, 1))
         noise = jnp.log10(jnp.minimum(noise, 0.5) + NOISE_FLOOR) + 2.5
         scales = jnp.asarray([float(self.scale == s) for s in SCALES], jnp.float32)
-        scales = jnp.broadcast_to(scales, (noise.shape[0], len(SCALES)))
+        scales = jnp.broadcast_to(scales, (len(noise), len(SCALES)))
         return jnp.concatenate([same, noise, scales], 1)
 
 

@@ -12,6 +12,9 @@ FAINT = 1e-6  # of the first component's deviation: below it there is nothing to
 
 ENOUGH = 24  # bands from which on their faintest components tell the noise
 
+TURN = 0.7  # of its own deviation: what a component takes of its stronger neighbour
+SIGNS = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]])  # of the angles, even and odd, of each turn
+
 
 class Basis(NamedTuple):
     """The mean spectrum `c`, the components `c k`, their deviations `k`, and the deviation of the
@@ -33,6 +36,42 @@ class Basis(NamedTuple):
     def moved(self, gain: float, bias: float) -> "Basis":
         """The basis of `gain * x + bias`, if this is that of `x`."""
         return self._replace(mean=gain * self.mean + bias, deviations=gain * self.deviations)
+
+
+class Turn(NamedTuple):
+    """A rotation of some components among each other: as a matrix `k k` that maps component images
+    to mixtures of deviation 1, the matrix that maps such mixtures back, and the deviation of the
+    noise in each mixture, `k`."""
+
+    forth: jax.Array
+    back: jax.Array
+    noise: jax.Array
+
+
+def turns(basis: Basis, count: int, number: int) -> Turn:
+    """The first `number` of four small rotations of the first `count` components, stacked.
+
+    Each component is turned towards the next fainter one and back, by so much that the fainter one
+    keeps the upper hand; a component without detail stays as it is. The angles of the first two
+    rotations are opposite, and so are those of the others.
+    """
+    seen = (basis.vectors[:, :count] != 0).any(0)
+    sizes = jnp.where(seen, basis.deviations[:count], 0)
+    whole = jnp.broadcast_to(jnp.eye(count), (number, count, count))
+    for i in range(count - 1):
+        ratio = sizes[i + 1] / jnp.where(sizes[i] > 0, sizes[i], 1)
+        angles = jnp.asarray(SIGNS[:number, i % 2]) * jnp.arctan(TURN * ratio)
+        cos, sin = jnp.cos(angles), jnp.sin(angles)
+        pair = jnp.stack([cos, -sin, sin, cos], -1).reshape(number, 2, 2)
+        whole = whole.at[:, :, i : i + 2].set(
+            jnp.matmul(whole[:, :, i : i + 2], pair, precision=jax.lax.Precision.HIGHEST)
+        )
+    mixed = jnp.sqrt(jnp.square(whole * sizes[:, None]).sum(1))  # number count
+    mixed = jnp.where(mixed > 0, mixed, 1)
+    forth = sizes[:, None] * whole / mixed[:, None]
+    back = (whole * mixed[:, None] / jnp.where(sizes > 0, sizes, 1)[:, None]).swapaxes(1, 2)
+    noise = jnp.sqrt(jnp.square(forth * basis.noise[:count, None]).sum(1))
+    return Turn(forth, back, jnp.minimum(noise, 1))
 
 
 def _along(values: jax.Array, x: jax.Array) -> jax.Array:
