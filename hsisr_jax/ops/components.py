@@ -1,5 +1,6 @@
 """Principal components of a scene's spectra: a few images that hold nearly all of its detail."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -38,6 +39,9 @@ class Basis(NamedTuple):
         return self._replace(mean=gain * self.mean + bias, deviations=gain * self.deviations)
 
 
+_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
 class Turn(NamedTuple):
     """A rotation of some components among each other: as a matrix `k k` that maps component images
     to mixtures of deviation 1, the matrix that maps such mixtures back, and the deviation of the
@@ -63,14 +67,13 @@ def turns(basis: Basis, count: int, number: int) -> Turn:
         angles = jnp.asarray(SIGNS[:number, i % 2]) * jnp.arctan(TURN * ratio)
         cos, sin = jnp.cos(angles), jnp.sin(angles)
         pair = jnp.stack([cos, -sin, sin, cos], -1).reshape(number, 2, 2)
-        whole = whole.at[:, :, i : i + 2].set(
-            jnp.matmul(whole[:, :, i : i + 2], pair, precision=jax.lax.Precision.HIGHEST)
-        )
-    mixed = jnp.sqrt(jnp.square(whole * sizes[:, None]).sum(1))  # number count
+        whole = whole.at[..., i : i + 2].set(_einsum("fij,fjk->fik", whole[..., i : i + 2], pair))
+    mixed = jnp.sqrt(_einsum("fij,fij,i,i->fj", whole, whole, sizes, sizes))
     mixed = jnp.where(mixed > 0, mixed, 1)
-    forth = sizes[:, None] * whole / mixed[:, None]
-    back = (whole * mixed[:, None] / jnp.where(sizes > 0, sizes, 1)[:, None]).swapaxes(1, 2)
-    noise = jnp.sqrt(jnp.square(forth * basis.noise[:count, None]).sum(1))
+    forth = _einsum("i,fij,fj->fij", sizes, whole, 1 / mixed)
+    back = _einsum("fij,fj,i->fji", whole, mixed, 1 / jnp.where(sizes > 0, sizes, 1))
+    shares = basis.noise[:count]
+    noise = jnp.sqrt(_einsum("fij,fij,i,i->fj", forth, forth, shares, shares))
     return Turn(forth, back, jnp.minimum(noise, 1))
 
 
