@@ -22,9 +22,10 @@ DRAWS = 2
 SENSORS: tuple[dict, ...] = ({"name": "bicubic"}, {"name": "mtf", "mtf": 0.3})
 
 
-def read(path: str, bands: int = 0) -> np.ndarray:
-    """A scene file's values, as a share of the largest."""
-    with formats.open_scene(path) as scene:
+def read(source: str, bands: int = 0) -> np.ndarray:
+    """A scene file's values (`FILE`, or `FILE:VARIABLE`), as a share of the largest."""
+    path, _, variable = source.partition(":")
+    with formats.open_scene(path, variable=variable or None) as scene:
         cube = scene.read().astype(float)
     if bands:
         cube = cube[..., np.linspace(0, cube.shape[-1] - 1, bands).astype(int)]

@@ -1,6 +1,7 @@
 """Gains of the packaged network over bicubic on scenes with known truth, in dB and degrees.
 
-python -m experiments.prior jasperRidge2_R198.mat scene.hdr ...  (any scene files)
+python -m experiments.prior jasperRidge2_R198.mat scene.hdr ...  (any files, FILE:VARIABLE where
+                                                                  they hold several scenes)
 python -m experiments.prior --wrong SCENE ...  (x4: each sensor, taken for each)
 """
 

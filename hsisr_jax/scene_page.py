@@ -179,7 +179,7 @@ def _done(job: Job, made: SceneReader) -> dict[str, Any]:
     scene, card = job.scene, job.card
     meta, after = scene.meta, made.meta
     step = f"of step {job.step}" if job.step else "as it comes with the package"
-    own_flips = card.spec.options.get("flips")
+    own_flips = int(card.spec.options.get("flips", 1)) > 1
     found = {
         "input": scene.path.name,
         "its size": f"{scene.height} × {scene.width} × {scene.bands}, {scene.dtype}",
