@@ -341,7 +341,7 @@ def test_resampled_bands_are_the_models(bicubic, tmp_path):
     np.testing.assert_allclose(found, expected, atol=0.01)  # a spectrum that is a straight line
 
 
-def test_bad_bands_are_left_out(bicubic, tmp_path):
+def test_bad_bands_are_left_out(bicubic, tmp_path, capsys):
     cube = workdirs.scene(12, 12, 5)
     bad = np.array([False, True, False, False, False])
     nm = np.insert(WAVELENGTHS, 1, 490)
@@ -349,6 +349,7 @@ def test_bad_bands_are_left_out(bicubic, tmp_path):
     before = SceneMeta(wavelengths=nm, bad_bands=bad, fwhm=np.arange(5), band_names="abcde",
                        extra=extra)  # fmt: skip
     found, meta = predicted(bicubic, cube, tmp_path, meta=before)
+    assert "bands flagged as bad, which are left out: 1\n" in capsys.readouterr().err
     np.testing.assert_allclose(found, resize.imresize(cube[..., ~bad], 2), atol=2e-6)
     np.testing.assert_allclose(meta.wavelengths, WAVELENGTHS)
     assert meta.fwhm.tolist() == [0, 2, 3, 4] and "".join(meta.band_names) == "acde"

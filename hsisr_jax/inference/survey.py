@@ -83,8 +83,13 @@ def tell_of_bands(
     bands: np.ndarray | None,
     say: Callable[[str], None],
 ) -> None:
-    """Reports bands that were matched to the model's although their wavelengths differ."""
-    centres = scene.meta.wavelengths
+    """Reports flagged bands that are left out, and bands that were matched to the model's although
+    their wavelengths differ."""
+    centres, bad = scene.meta.wavelengths, scene.meta.bad_bands
+    if bands is not None and bad is not None:
+        left_out = int((bad & ~bands.any(1)).sum())
+        if left_out:
+            say(f"bands flagged as bad, which are left out: {left_out}")
     if model is None or centres is None or (bands is not None and not np.isin(bands, (0, 1)).all()):
         return
     centres = centres if bands is None else centres[bands.argmax(0)]
