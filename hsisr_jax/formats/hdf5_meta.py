@@ -22,7 +22,9 @@ from hsisr_jax.formats.variables import (
     as_wavelengths,
     companion,
     corrected,
+    metres,
     own_meta,
+    unpacked,
 )
 
 MAX_VALUES = 1 << 20  # of an attribute or a list of bands
@@ -114,9 +116,13 @@ def _companion(found: Mapping, names: Sequence[str], bands: int) -> np.ndarray |
 
     def load(name: str) -> np.ndarray | None:
         item = found[name]
-        return item[()] if 0 < item.size <= MAX_VALUES and item.ndim <= 2 else None
+        return _values(item) if 0 < item.size <= MAX_VALUES and item.ndim <= 2 else None
 
     return companion(list(found), names, bands, load, lambda n: _word(found[n], "units", "unit"))
+
+
+def _values(item: h5py.Dataset) -> np.ndarray:
+    return unpacked(item[()], number(item, "scale_factor"), number(item, "add_offset"))
 
 
 def own_text(file: h5py.File) -> str | None:
@@ -198,7 +204,7 @@ def _evenly(data: h5py.Dataset, found: Mapping, crs: str) -> tuple:
         values = [found[path] for path in paths if path in found and found[path].ndim == 1]
         if not values or not 2 <= values[0].size <= MAX_VALUES:
             return None, crs
-        places = np.asarray(values[0][()], float)
+        places = np.asarray(_values(values[0]), float) * metres(_word(values[0], "units"), crs)
         if places.size not in data.shape:
             return None, crs
         step = (places[-1] - places[0]) / (places.size - 1)

@@ -21,6 +21,7 @@ ROWS = ("y", "lat", "latitude", "northing", "row", "rows", "line", "lines")
 COLS = ("x", "lon", "longitude", "easting", "col", "cols", "column", "sample", "samples")
 META = "scene_meta"  # our own metadata, as JSON text
 CUBE = "cube"
+KILOMETRES = ("km", "kilometer", "kilometers", "kilometre", "kilometres")
 EVEN = 0.01  # of a step: how far coordinates may lie from even ones, or from those of a transform
 
 
@@ -93,6 +94,19 @@ def corrected(
     near = np.allclose([stored[0], stored[4]], steps, rtol=1e-3)
     off = np.subtract([stored[2], stored[5]], [said[2], said[5]])
     return stored if near and (np.abs(off) < EVEN * np.abs(steps)).all() else said
+
+
+def unpacked(values: np.ndarray, scale: float | None, offset: float | None) -> np.ndarray:
+    """The values of a coordinate or a list of bands that may be packed as CF packs them."""
+    if scale is None and offset is None:
+        return values
+    return values * (1.0 if scale is None else scale) + (offset or 0.0)
+
+
+def metres(unit: object, crs: str) -> float:
+    """The factor to metres of coordinates in kilometres, if those are not the system's own unit."""
+    kilometres = str(unit).strip().lower() in KILOMETRES
+    return 1e3 if kilometres and crs and "kilomet" not in crs.lower() else 1.0
 
 
 def cube_shape(path: object, name: str, shape: Sequence[int]) -> tuple[int, int, int]:

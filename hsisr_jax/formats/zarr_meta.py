@@ -29,6 +29,8 @@ from hsisr_jax.formats.variables import (
     companion,
     corrected,
     meta_from,
+    metres,
+    unpacked,
 )
 from hsisr_jax.formats.zarr_store import Array, Document
 
@@ -79,7 +81,9 @@ def _beside(found: Mapping[str, Array], array: Array) -> dict[str, Array]:
 def _small(root: Place, array: Array | None) -> np.ndarray | None:
     if array is None or len(array.shape) > 1 or np.prod(array.shape, dtype=object) > SMALL:
         return None
-    return zarr_store.values(root, array)
+    values = zarr_store.values(root, array)
+    scale, offset = (_number(array.attrs.get(name)) for name in ("scale_factor", "add_offset"))
+    return values if values.dtype.kind not in "iuf" else unpacked(values, scale, offset)
 
 
 def _list(
@@ -155,7 +159,8 @@ def _grid(
     crs = crs or array.attrs.get("proj:wkt2") or group.get("proj:wkt2") or ""
     stored = _transform(facts.get("GeoTransform"), array.attrs.get("spatial:transform")
                         or group.get("spatial:transform"))  # fmt: skip
-    down, across = (_ends(root, beside.get(array.dims[axes.index(axis)])) for axis in "hw")
+    dims = (array.dims[axes.index(axis)] for axis in "hw")
+    down, across = (_ends(root, beside.get(dim), str(crs)) for dim in dims)
     if not down or not across:
         return stored, str(crs)
     (top, dy), (left, dx) = down, across
@@ -174,12 +179,12 @@ def _transform(words: Any, listed: Any) -> tuple[float, ...] | None:
         return None
 
 
-def _ends(root: Place, coordinate: Array | None) -> tuple[float, float] | None:
+def _ends(root: Place, coordinate: Array | None, crs: str) -> tuple[float, float] | None:
     """The outer border and the step of evenly spaced centres."""
     places = _small(root, coordinate)
-    if places is None or places.size < 2 or places.dtype.kind not in "iuf":
+    if coordinate is None or places is None or places.size < 2 or places.dtype.kind not in "iuf":
         return None
-    places = places.astype(float)
+    places = places.astype(float) * metres(coordinate.attrs.get("units"), crs)
     step = float(places[-1] - places[0]) / (places.size - 1)
     if not step or not np.abs(np.diff(places) - step).max() <= EVEN * abs(step):
         return None

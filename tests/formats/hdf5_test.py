@@ -119,6 +119,33 @@ def test_a_rotated_map_is_not_that_of_its_coordinates(tmp_path, cube, utm):
     assert read_scene(tmp_path / "a.nc")[1] == meta
 
 
+@pytest.mark.parametrize("kind", ["nc", 2, 3])
+@pytest.mark.parametrize("how", ["packed", "km"])
+def test_coordinates_and_bands_as_cf_packs_them(kind, how, tmp_path, cube, utm):
+    """Whole numbers with a scale and an offset, or kilometres on a map in metres."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf" if kind == "nc" else "zarr")
+    unit = 1e3 if how == "km" else 1.0
+    east, north = (500015 + 30.0 * np.arange(9)) / unit, (4e6 - 15 - 30.0 * np.arange(7)) / unit
+    facts = {"units": "km" if how == "km" else "m"}
+    coords = {"y": ("y", north, facts), "x": ("x", east, facts)}
+    coords["wavelength"] = "band", np.linspace(400, 800, 5), {"units": "nm"}
+    mapping = {"grid_mapping": "crs"}
+    arrays = {"cube": (("band", "y", "x"), cube.transpose(2, 0, 1), mapping)}
+    scene = xarray.Dataset(arrays | {"crs": ((), 0, {"crs_wkt": utm})}, coords)
+    packed = {"wavelength": {"dtype": "i2", "scale_factor": 0.5, "add_offset": 100.0}}
+    if how == "packed":
+        packed["x"] = {"dtype": "i2", "scale_factor": 30.0, "add_offset": 500015.0}
+        packed["y"] = {"dtype": "i2", "scale_factor": -30.0, "add_offset": 4e6 - 15}
+    if kind == "nc":
+        scene.to_netcdf(tmp_path / "a.nc", engine="h5netcdf", encoding=packed)
+    else:
+        scene.to_zarr(tmp_path / "a.zarr", zarr_format=kind, encoding=packed)
+    meta = read_scene(tmp_path / ("a.nc" if kind == "nc" else "a.zarr"))[1]
+    np.testing.assert_allclose(meta.transform, (30, 0, 5e5, 0, -30, 4e6), atol=1e-6)
+    assert meta.wavelengths.tolist() == [400, 500, 600, 700, 800] and meta.crs == utm
+
+
 def test_without_any_hint_the_bands_are_last(tmp_path, cube):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["values"] = cube.astype(">i4")
