@@ -28,6 +28,7 @@ from hsisr_jax.formats.variables import (
 )
 
 MAX_VALUES = 1 << 20  # of an attribute or a list of bands
+PIXELS = (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)  # the transform to numbers of pixels
 CLASS_NAMES = {"f8": "double", "f4": "single"}
 PRISMA = (("VNIR", "List_Cw_Vnir"), ("SWIR", "List_Cw_Swir"))  # of one of its cubes alone
 
@@ -233,7 +234,9 @@ def write_cf(file: h5py.File, data: h5py.Dataset, meta: SceneMeta, shape: tuple,
         data.attrs["scale_factor"], data.attrs["add_offset"] = meta.scale, meta.offset
     if meta.nodata is not None and (data.dtype.kind == "f" or _holds(data.dtype, meta.nodata)):
         data.attrs["_FillValue"] = np.array([meta.nodata], data.dtype)
-    a, b, c, d, e, f = meta.transform or (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+    a, b, c, d, e, f = meta.transform or PIXELS
+    if b or d:  # no lists of x and of y say where such pixels are
+        a, b, c, d, e, f = PIXELS
     bands = np.arange(shape[2]) if meta.wavelengths is None else meta.wavelengths
     scales = {  # centres of pixels
         "h": ("y", f + e * (np.arange(shape[0]) + 0.5)),
@@ -256,6 +259,7 @@ def write_cf(file: h5py.File, data: h5py.Dataset, meta: SceneMeta, shape: tuple,
         if meta.crs:
             file["crs"].attrs["crs_wkt"] = file["crs"].attrs["spatial_ref"] = _text(meta.crs)
         if meta.transform:
+            a, b, c, d, e, f = meta.transform
             words = (repr(value) for value in (c, a, b, f, d, e))
             file["crs"].attrs["GeoTransform"] = _text(" ".join(words))
     file[META] = _text(meta.to_json())

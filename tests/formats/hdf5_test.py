@@ -117,6 +117,8 @@ def test_a_rotated_map_is_not_that_of_its_coordinates(tmp_path, cube, utm):
     meta = SceneMeta(crs=utm, transform=(10, 3, 5e5, 4, -10, 4e6))
     write_scene(tmp_path / "a.nc", cube, meta)
     assert read_scene(tmp_path / "a.nc")[1] == meta
+    with h5py.File(tmp_path / "a.nc") as file:  # numbers of pixels: places would be wrong ones
+        assert file["x"][:3].tolist() == file["y"][:3].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("kind", ["nc", 2, 3])
