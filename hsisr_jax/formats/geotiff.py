@@ -59,6 +59,8 @@ class GeoTiffReader(SceneReader):
             tags = geotiff_meta.tags_of(first)
             alpha, marked = alpha_bands(first, tags)
             self.alpha, self.notes = alpha, _of_alpha(alpha, marked)
+            if first.tags(ns="RPC"):
+                self.notes += ("its rational polynomials (RPC) are not kept",)
             self.chosen = [band for band in range(1, first.count + 1) if band not in alpha]
             self.bands = len(self.chosen)
             self.meta = geotiff_meta.meta_of(path, first, self.chosen, tags)

@@ -233,6 +233,18 @@ def test_a_mask_that_is_no_tiff_is_told_and_not_opened(tmp_path, cube):
         assert scene.meta.nodata is None and "a.tif.msk" in scene.notes[0]
 
 
+def test_rational_polynomials_are_told(tmp_path, cube):
+    fields = {f"{axis}_{end}": 1 for axis in ("HEIGHT", "LAT", "LONG", "LINE", "SAMP")
+              for end in ("OFF", "SCALE")}  # fmt: skip
+    for axis in ("LINE", "SAMP"):
+        fields |= {f"{axis}_{part}_COEFF": " ".join(["1"] * 20) for part in ("NUM", "DEN")}
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        image.update_tags(ns="RPC", **fields)
+    with open_scene(tmp_path / "a.tif") as scene:
+        assert "(RPC) are not kept" in scene.notes[0]
+
+
 @pytest.mark.parametrize("kind", ["TIFF", "ENVI Standard"])
 def test_a_header_of_a_tiff_gives_its_scale(tmp_path, cube, kind):
     """As HySU is published; a header of other data beside it names wavelengths alone."""
