@@ -81,19 +81,20 @@ def meta_of(
 
 
 def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) -> tuple:
-    """Wavelengths and widths in nm, from tags, from GDAL's IMAGERY domain, or from band names."""
+    """Wavelengths and widths in nm, from tags, from GDAL's IMAGERY domain, or from band names; none
+    where a band has no number."""
     centres, widths, unsaid = [], [], False
     for tags, optics, name in zip(each, imagery, names):
         said = tags.get("wavelength_units", "unknown").lower()
         unit = 1.0 if said == "unknown" else envi_header.NANOMETRES.get(said)
         unsaid = unsaid or (said == "unknown" and "wavelength" in tags)
-        in_name = IN_NAME.search(name)
-        if "wavelength" in tags and unit:
-            centres.append(float(tags["wavelength"]) * unit)
-            widths.append(float(tags.get("fwhm", math.nan)) * unit)
-        elif "CENTRAL_WAVELENGTH_UM" in optics:
-            centres.append(float(optics["CENTRAL_WAVELENGTH_UM"]) * 1e3)
-            widths.append(float(optics.get("FWHM_UM", math.nan)) * 1e3)
+        in_name = IN_NAME.search(tags.get("wavelength", "")) or IN_NAME.search(name)
+        if unit and not math.isnan(centre := _number(tags, "wavelength")):
+            centres.append(centre * unit)
+            widths.append(_number(tags, "fwhm") * unit)
+        elif not math.isnan(centre := _number(optics, "CENTRAL_WAVELENGTH_UM")):
+            centres.append(centre * 1e3)
+            widths.append(_number(optics, "FWHM_UM") * 1e3)
         elif in_name:
             centres.append(float(in_name[1]) * envi_header.NANOMETRES[in_name[2].lower()])
             widths.append(math.nan)
@@ -103,6 +104,11 @@ def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) 
         factor = nanometres_of_one(centres)
         centres, widths = ([value * factor for value in values] for values in (centres, widths))
     return centres, None if np.isnan(widths).any() else widths
+
+
+def _number(tags: dict[str, str], key: str) -> float:
+    text = tags.get(key, "").strip()
+    return float(text) if carried.is_number(text) else math.nan
 
 
 def completed(path: Path, meta: SceneMeta, bands: int) -> SceneMeta:

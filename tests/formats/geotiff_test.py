@@ -59,6 +59,18 @@ def test_wavelengths_without_a_unit_are_nanometres_or_micrometres(tmp_path, cube
     np.testing.assert_allclose(read_scene(tmp_path / "a.tif")[1].wavelengths, range(500, 1000, 100))
 
 
+@pytest.mark.parametrize(("text", "first"), [("{} um", 500), ("{}", 500), ("unknown", None)])
+def test_wavelengths_as_text(tmp_path, cube, text, first):
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+        for band in range(5):
+            image.update_tags(band + 1, wavelength=text.format(0.5 + band / 10), fwhm="narrow")
+    found, meta = read_scene(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found, cube)
+    assert (meta.wavelengths is None) == (first is None) and meta.fwhm is None
+    assert first is None or meta.wavelengths[0] == first
+
+
 def test_wavelengths_from_names_and_from_gdals_own_domain(tmp_path, cube):
     for name in ("names", "imagery"):
         with by_rasterio(tmp_path / f"{name}.tif", cube) as image:
