@@ -35,6 +35,10 @@ def meta_of(
     imagery = [dataset.tags(band, ns="IMAGERY") for band in bands]
     names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
     gains, shifts = ([x[band - 1] for band in bands] for x in (dataset.scales, dataset.offsets))
+    if len({str(dataset.nodatavals[band - 1]) for band in bands}) > 1:  # of its .aux.xml
+        raise UserError(
+            f"{path}: its no-data values differ from band to band; give all bands the same one"
+        )
     wavelengths, fwhm = _wavelengths(each, imagery, names)
     if wavelengths and list(names) == [f"{centre:g} nm" for centre in wavelengths]:
         names = ()  # ours, for the lists of other programs

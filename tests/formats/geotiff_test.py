@@ -245,6 +245,23 @@ def test_a_mask_that_is_no_tiff_is_told_and_not_opened(tmp_path, cube):
         assert scene.meta.nodata is None and "a.tif.msk" in scene.notes[0]
 
 
+def test_no_data_values_that_differ_are_refused(tmp_path, cube):
+    with by_rasterio(tmp_path / "a.tif", cube) as image:
+        image.write(cube.transpose(2, 0, 1))
+    for last, alike in ((1, True), (2, False)):
+        values = "".join(
+            f'<PAMRasterBand band="{band}"><NoDataValue>{last if band == 5 else 1}</NoDataValue>'
+            "</PAMRasterBand>"
+            for band in range(1, 6)
+        )
+        (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{values}</PAMDataset>")
+        if alike:
+            assert open_scene(tmp_path / "a.tif").meta.nodata == 1
+            continue
+        with pytest.raises(UserError, match="no-data values differ from band to band"):
+            open_scene(tmp_path / "a.tif")
+
+
 def test_rational_polynomials_are_told(tmp_path, cube):
     fields = {f"{axis}_{end}": 1 for axis in ("HEIGHT", "LAT", "LONG", "LINE", "SAMP")
               for end in ("OFF", "SCALE")}  # fmt: skip
