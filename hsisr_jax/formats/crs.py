@@ -37,5 +37,5 @@ def name_of(wkt: str) -> str:
     label = name[1] if name else wkt[:80]
     if code:
         return f"{label} ({code[1]}:{code[2]})"
-    found = known(lambda CRS: CRS.from_user_input(wkt).to_epsg())
+    found = known(lambda CRS: CRS.from_wkt(wkt).to_epsg())  # other input may be a file or a URL
     return f"{label} (EPSG:{found})" if found else label

@@ -22,3 +22,10 @@ def test_a_system_without_a_code_has_its_name_alone():
 def test_what_is_no_system_is_given_back():
     assert crs.name_of("") == ""
     assert crs.name_of("nonsense " * 50) == ("nonsense " * 50)[:80]
+
+
+def test_no_file_is_opened_for_a_name(tmp_path):
+    """The text is that of an untrusted scene: GDAL would read a file or a URL that it names."""
+    place = tmp_path / "w"
+    place.write_text(rasterio_crs.CRS.from_epsg(32610).to_wkt())
+    assert crs.name_of(str(place)) == str(place)[:80]
