@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 AUTHORITY = re.compile(r'(?:ID|AUTHORITY)\["(\w+)",\s*"?(\d+)"?\]\s*\]\s*$')
+CODE = re.compile(r"(?:EPSG|urn:ogc:def:crs:EPSG):[\d.]*?:?(\d{4,6})", re.IGNORECASE)
 NAME = re.compile(r'^\s*[A-Z_]+\["([^"]*)"')
 
 
@@ -24,6 +25,12 @@ def known(make: Callable[[Any], Any]) -> Any:
 def wkt(code: int) -> str:
     """The text of an EPSG code; empty where nobody knows it."""
     return known(lambda CRS: CRS.from_epsg(int(code)).to_wkt()) or ""
+
+
+def as_wkt(text: str) -> str:
+    """The WKT of a text like `EPSG:32610`; any other text, WKT most often, as it is."""
+    found = CODE.fullmatch(text.strip())
+    return (found and wkt(int(found[1]))) or text
 
 
 def name_of(wkt: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hsisr_jax.formats.crs import wkt
+from hsisr_jax.formats.crs import as_wkt, wkt
 from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.hdf5_heap import check_heaps
 from hsisr_jax.formats.matlab5 import CLASSES
@@ -187,7 +187,7 @@ def _grid(
     if mapping is None:  # xarray alone writes it as one more coordinate
         scalars = [item for item in found.values() if item.ndim == 0 and item.parent == data.parent]
         mapping = next((item for item in scalars if "crs_wkt" in item.attrs), None)
-    crs = "" if mapping is None else _word(mapping, "crs_wkt", "spatial_ref")
+    crs = "" if mapping is None else as_wkt(_word(mapping, "crs_wkt", "spatial_ref"))
     words = "" if mapping is None else _word(mapping, "GeoTransform")
     try:
         c, a, b, f, d, e = (float(word) for word in words.split())

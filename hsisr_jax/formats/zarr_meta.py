@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.formats import zarr_store
+from hsisr_jax.formats.crs import as_wkt
 from hsisr_jax.formats.hdf5_cf import Conventions
 from hsisr_jax.formats.places import Place
 from hsisr_jax.formats.scene import NewScene, SceneMeta
@@ -157,14 +158,15 @@ def _grid(
     crs = facts.get("crs_wkt") or facts.get("spatial_ref") or ""
     crs = crs or (own.get("wkt") if isinstance(own, dict) else "")
     crs = crs or array.attrs.get("proj:wkt2") or group.get("proj:wkt2") or ""
+    crs = as_wkt(str(crs))
     stored = _transform(facts.get("GeoTransform"), array.attrs.get("spatial:transform")
                         or group.get("spatial:transform"))  # fmt: skip
     dims = (array.dims[axes.index(axis)] for axis in "hw")
-    down, across = (_ends(root, beside.get(dim), str(crs)) for dim in dims)
+    down, across = (_ends(root, beside.get(dim), crs) for dim in dims)
     if not down or not across:
-        return stored, str(crs)
+        return stored, crs
     (top, dy), (left, dx) = down, across
-    return corrected(stored, (dx, 0.0, left, 0.0, dy, top)), str(crs)
+    return corrected(stored, (dx, 0.0, left, 0.0, dy, top)), crs
 
 
 def _transform(words: Any, listed: Any) -> tuple[float, ...] | None:

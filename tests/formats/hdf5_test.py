@@ -170,6 +170,15 @@ def test_grid_mapping(tmp_path, cube, utm):
     assert (meta.crs, meta.scale) == (utm, 0.5)
 
 
+@pytest.mark.parametrize("code", ["EPSG:32631", "epsg:32631", "urn:ogc:def:crs:EPSG::32631"])
+def test_a_reference_system_by_its_code(code, tmp_path, cube, utm):
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["cube"], file["crs"] = cube, 0
+        file["cube"].attrs["grid_mapping"] = "crs"
+        file["crs"].attrs["spatial_ref"] = code
+    assert open_scene(tmp_path / "a.nc").meta.crs == utm
+
+
 @pytest.mark.parametrize("ending", ["h5", "nc"])
 def test_h5py_reads_ours(ending, tmp_path, cube, meta):
     path = tmp_path / f"a.{ending}"
