@@ -439,6 +439,12 @@ def test_a_scene_without_a_map_is_told(bicubic, tmp_path, capsys):
     assert "no map coordinates" in capsys.readouterr().err
     predicted(bicubic, workdirs.scene(12, 12), tmp_path)
     assert "no map coordinates" not in capsys.readouterr().err
+    known = pytest.importorskip("rasterio").crs.CRS.from_epsg(32610).to_wkt()
+    for system in ("", "+proj=utm +zone=10", known):  # CF may describe one without WKT
+        meta = SceneMeta(transform=(30, 0, 5e5, 0, -30, 4e6), crs=system)
+        predicted(bicubic, workdirs.scene(12, 12), tmp_path, meta=meta)
+        told = "no reference system that is known here" in capsys.readouterr().err
+        assert told == (system != known)
 
 
 KILLED = """

@@ -7,7 +7,7 @@ import numpy as np
 
 from hsisr_jax.data.normalise import Normaliser, from_physical
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneMeta, SceneReader, carried
+from hsisr_jax.formats import SceneMeta, SceneReader, carried, crs
 from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference.facts import BEYOND, widened
 from hsisr_jax.inference.trained import Trained, of_stored, physical
@@ -73,8 +73,14 @@ def tell(scene: SceneReader, say: Callable[[str], None]) -> None:
     """Reports the properties of the file that the output does not keep."""
     for note in scene.notes:
         say(f"{scene.path.name}: {note}")
-    if scene.meta.transform is None and not carried.points(scene.meta.extra):
+    meta = scene.meta
+    if meta.transform is None and not carried.points(meta.extra):
         say("warning: the scene has no map coordinates, and the output will have none")
+    elif carried.SYSTEM not in meta.extra and not crs.known(lambda CRS: CRS.from_wkt(meta.crs)):
+        say(
+            "warning: the scene's map has no reference system that is known here (as WKT), and "
+            "other programs may find none in the output"
+        )
 
 
 def tell_of_bands(
