@@ -204,8 +204,15 @@ def _wavelengths(path: Path, header: dict[str, str], bands: int) -> tuple:
         with np.errstate(divide="ignore", invalid="ignore"):
             centres = INVERSE[units] / values
             return centres, None if widths is None else widths * centres / values
+    if units not in NANOMETRES and are_numbers(values):
+        return None, None
     factor = NANOMETRES.get(units) or nanometres_of_one(values)  # no unit, or "Unknown"
     return values * factor, None if widths is None else widths * factor
+
+
+def are_numbers(values: np.ndarray) -> bool:
+    """Whether a list without a unit holds the bands' numbers in place of their wavelengths."""
+    return bool(values.min() < 100 and (values == np.round(values)).all())
 
 
 def _georeference(path: Path, header: dict[str, str]) -> tuple[tuple[float, ...] | None, str]:

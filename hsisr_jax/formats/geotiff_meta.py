@@ -104,7 +104,9 @@ def _wavelengths(each: list[dict], imagery: list[dict], names: tuple[str, ...]) 
             widths.append(math.nan)
         else:
             return None, None
-    if unsaid and centres:
+    if unsaid and envi_header.are_numbers(np.array(centres)):
+        return None, None
+    if unsaid:
         factor = nanometres_of_one(centres)
         centres, widths = ([value * factor for value in values] for values in (centres, widths))
     return centres, None if np.isnan(widths).any() else widths

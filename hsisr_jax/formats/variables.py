@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats.envi_header import NANOMETRES
+from hsisr_jax.formats.envi_header import NANOMETRES, are_numbers
 from hsisr_jax.formats.scene import NUMERIC, SceneMeta
 
 WAVELENGTHS = (
@@ -130,8 +130,8 @@ def as_wavelengths(
         return None
     factor = NANOMETRES.get(unit.strip().lower())
     if factor is None:
-        if not widths and values.min() < 100 and (values == np.round(values)).all():
-            return None  # numbers of bands
+        if not widths and are_numbers(values):
+            return None
         factor = 1e3 if values.max() < (0.5 if widths else 100) else 1.0
     return values * factor
 

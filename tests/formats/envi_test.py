@@ -208,7 +208,11 @@ def test_units_of_wavelengths(unit, values, expected, tmp_path, cube):
 def test_widths_take_the_unit_of_the_wavelengths(tmp_path, cube):
     more = "wavelength units = um\nwavelength = {1,1,1,1,2}\nfwhm = {.01,.01,.01,.01,.02}"
     np.testing.assert_allclose(open_scene(put(tmp_path, cube, more)).meta.fwhm, [10] * 4 + [20])
-    more = "wavelength units = Index\nwavelength = {1,2,3,4,5}"
+
+
+@pytest.mark.parametrize("unit", ["Index", "Unknown", ""])
+def test_numbers_of_bands_are_no_wavelengths(unit, tmp_path, cube):
+    more = f"wavelength units = {unit}\nwavelength = {{1,2,3,4,5}}"
     assert open_scene(put(tmp_path, cube, more)).meta.wavelengths is None
 
 

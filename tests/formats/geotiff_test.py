@@ -59,7 +59,9 @@ def test_wavelengths_without_a_unit_are_nanometres_or_micrometres(tmp_path, cube
     np.testing.assert_allclose(read_scene(tmp_path / "a.tif")[1].wavelengths, range(500, 1000, 100))
 
 
-@pytest.mark.parametrize(("text", "first"), [("{} um", 500), ("{}", 500), ("unknown", None)])
+@pytest.mark.parametrize(
+    ("text", "first"), [("{} um", 500), ("{}", 500), ("unknown", None), ("{:.0f}", None)]
+)
 def test_wavelengths_as_text(tmp_path, cube, text, first):
     with by_rasterio(tmp_path / "a.tif", cube) as image:
         image.write(cube.transpose(2, 0, 1))
