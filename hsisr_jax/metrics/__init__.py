@@ -9,6 +9,7 @@ convention of the published codes is a keyword of it, and a protocol names a set
 
 from functools import partial
 from inspect import signature
+from numbers import Real
 
 import jax
 import jax.numpy as jnp
@@ -72,10 +73,10 @@ def evaluate(
     """
     chosen = _protocol(protocol)
     without_own_masks(reference, estimate)
-    if isinstance(data_range, (int, float)) and not data_range > 0:
+    if isinstance(data_range, Real) and not data_range > 0:
         raise UserError(f"data_range is maximum - minimum, a positive number, not {data_range}")
     ratio = chosen.ratio if ratio is None else ratio
-    if isinstance(ratio, (int, float)) and not ratio > 0:
+    if isinstance(ratio, Real) and not ratio > 0:
         raise UserError(f"ratio is the scale of super-resolution, a positive number, not {ratio}")
     options = (jnp.asarray(v, float) for v in (data_range, ratio))  # 4 and 4.0 compile once
     if mask is not None and jnp.ndim(mask) == jnp.ndim(reference) - 2:
@@ -129,9 +130,11 @@ def _evaluate(reference, estimate, data_range, ratio, mask, *, protocol):
         gain = chosen.peak / data_range
         reference, estimate, data_range = reference * gain, estimate * gain, chosen.peak
     given = {"data_range": data_range, "ratio": ratio, "mask": mask}
-    finite = (jnp.isfinite(reference) & jnp.isfinite(estimate)).all((-3, -2, -1))
+    scored = (jnp.isfinite(reference) & jnp.isfinite(estimate)).all((-3, -2, -1))
+    if mask is not None:
+        scored &= jnp.asarray(mask, bool).any((-2, -1))
     scores = {}
     for key, (metric, conventions) in chosen.metrics.items():
         asked = {k: v for k, v in given.items() if k in signature(metric).parameters}
         scores[key] = metric(reference, estimate, **{**asked, **conventions})
-    return {key: jnp.where(finite, score, jnp.nan) for key, score in scores.items()}
+    return {key: jnp.where(scored, score, jnp.nan) for key, score in scores.items()}

@@ -302,6 +302,7 @@ def test_conventions_are_plain_data_that_name_every_key():
         (lambda x: metrics.evaluate(x, x, protocol="matlab"), "sspsr, asnlsr, ssran"),
         (lambda x: metrics.conventions("matlab"), "sspsr, asnlsr, ssran"),
         (lambda x: metrics.evaluate(x, x, data_range=0.0), "data_range"),
+        (lambda x: metrics.evaluate(x, x, data_range=np.ptp(x * 0)), "data_range"),  # no float
         (lambda x: metrics.evaluate(x, x, ratio=0), "ratio is the scale"),
         (lambda x: metrics.evaluate(x, x[:-1]), "one shape"),
         (lambda x: metrics.evaluate(x[..., 0], x[..., 0]), "two cubes"),
@@ -438,7 +439,9 @@ def test_masks_of_a_batch_and_what_is_no_mask():
             np.testing.assert_allclose(scores[key][i], alone[key], rtol=1e-5, err_msg=key)
     shared = metrics.evaluate(x, y, mask=mask[1])
     np.testing.assert_allclose(shared["RMSE"][1], scores["RMSE"][1], rtol=1e-6)
-    assert np.isnan(metrics.evaluate(x[0], y[0], mask=np.zeros(SHAPE[:2], bool))["RMSE"])
+    for protocol in metrics.protocol_names():
+        hidden = metrics.evaluate(x[0], y[0], protocol=protocol, mask=np.zeros(SHAPE[:2], bool))
+        assert np.isnan(list(hidden.values())).all(), hidden
     y[0, 30, 30] = np.nan
     assert np.isnan(metrics.evaluate(x, y, mask=mask)["SAM"][0])
     with pytest.raises(UserError, match="rows and columns"):
