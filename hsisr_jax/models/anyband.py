@@ -17,7 +17,7 @@ from hsisr_jax import resize
 from hsisr_jax.layers import sensor
 from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.upsample import pixel_shuffle
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_of
 from hsisr_jax.ops.components import Basis, basis_of, empty, turns
 
 SCALES = (2, 3, 4, 8)
@@ -85,8 +85,9 @@ class AnyBand(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
-        dtype = canonicalize_dtype(batch["lr"])  # of the network and the output
-        lr = batch["lr"].astype(jnp.float32)
+        lr = lr_of(batch, "anyband")
+        dtype = canonicalize_dtype(lr)  # of the network and the output
+        lr = lr.astype(jnp.float32)
         basis = self.basis(lr, batch.get("noise"))
         down, up = self.matrices(*lr.shape[1:3], batch.get("sensor"))
         both = [d @ u for d, u in zip(down, up)]  # what upsampling and the sensor do together

@@ -17,6 +17,7 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.adversarial import DISCRIMINATORS, reverse_gradient
 from hsisr_jax.models import snlsr
+from hsisr_jax.models.network import lr_of
 from hsisr_jax.models.snlsr import SNLSR
 
 
@@ -31,7 +32,7 @@ class AdversarialSNLSR(SNLSR):
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
-        out = self._super_resolve(batch["lr"])
+        out = self._super_resolve(lr_of(batch, "asnlsr"))
         strength = batch.get("reversal", self.reversal)
         abundance = reverse_gradient(out["abundance"], strength)
         return {**out, "domain_logits": self.make_discriminator()(abundance, train=train)}

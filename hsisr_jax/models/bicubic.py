@@ -18,7 +18,7 @@ class Bicubic(nn.Module):
         if self.kernel == "matlab":
             return {"sr": resize.imresize(lr, self.scale)}
         if self.kernel == "torch":
-            size = self.scale * lr.shape[1], self.scale * lr.shape[2]
+            size = self.scale * lr.shape[-3], self.scale * lr.shape[-2]
             return {"sr": resize.interpolate(lr, size)}
         raise UserError(f"unknown kernel {self.kernel!r}: use 'matlab' or 'torch'")
 

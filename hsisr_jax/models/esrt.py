@@ -23,7 +23,7 @@ from hsisr_jax.layers.attention import ChannelAttention
 from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.upsample import Upsampler
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_of
 from hsisr_jax.ops.attention import attend_in_blocks
 from hsisr_jax.ops.windows import fold, unfold
 from hsisr_jax.resize import interpolate
@@ -162,7 +162,7 @@ class ESRT(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> dict:
-        lr = batch["lr"]
+        lr = lr_of(batch, "esrt")
         self._check(lr)
         head = Conv(self.features, name="head")(lr)  # b h w d
         self.sow("intermediates", "shallow", head)

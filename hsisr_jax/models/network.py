@@ -49,6 +49,16 @@ class Network:
         return {f.name: f for f in own if f.name not in ("parent", "name")}
 
 
+def lr_of(batch: Mapping, name: str) -> jax.Array:
+    """The input `b h w c` of a network."""
+    if "lr" not in batch:
+        raise UserError(f"{name} reads lr (b, h, w, c), which the batch lacks")
+    lr = batch["lr"]
+    if lr.ndim != 4:
+        raise UserError(f"{name} reads batches (b, h, w, c), not lr {lr.shape}: use lr[None]")
+    return lr
+
+
 def lr_and_lms(batch: Mapping, name: str, bands: int, scale: int) -> tuple[jax.Array, jax.Array]:
     """`b h w c` and its upsampling `b H W c`, once they are of the network's bands and scale."""
     if missing := {"lr", "lms"} - set(batch):
@@ -56,9 +66,7 @@ def lr_and_lms(batch: Mapping, name: str, bands: int, scale: int) -> tuple[jax.A
             f"{name} reads lr and lms, the batch has no {' and no '.join(sorted(missing))}: lms is "
             f"resize.imresize(lr, {scale})"
         )
-    lr, lms = batch["lr"], batch["lms"]
-    if lr.ndim != 4:
-        raise UserError(f"{name} reads batches (b, h, w, c), not lr {lr.shape}: use lr[None]")
+    lr, lms = lr_of(batch, name), batch["lms"]
     b, h, w, c = lr.shape
     if c != bands:
         raise UserError(f"{name} was made for {bands} bands, lr has {c}: set bands={c}")

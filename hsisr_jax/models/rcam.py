@@ -20,7 +20,7 @@ from flax import linen as nn
 from hsisr_jax.errors import UserError
 from hsisr_jax.layers.attention import ChannelAttention
 from hsisr_jax.layers.conv import Conv, ConvTranspose
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_of
 from hsisr_jax.resize import interpolate
 
 
@@ -87,7 +87,7 @@ class RCAM(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
-        x = lr = batch["lr"]
+        x = lr = lr_of(batch, "rcam")
         self._check(lr)
         outputs = []
         for i in range(round(math.log2(self.scale))):

@@ -24,7 +24,7 @@ from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.spatial_attention import ConvolutionalBlockAttention
 from hsisr_jax.layers.spectral_attention import Merge, SpectralSpatialAttention
 from hsisr_jax.layers.upsample import Upsampler
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_of
 from hsisr_jax.resize import interpolate
 
 
@@ -42,7 +42,7 @@ class SNLSR(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict, *, train: bool = False) -> dict:
-        return self._super_resolve(batch["lr"])
+        return self._super_resolve(lr_of(batch, "snlsr"))
 
     def _super_resolve(self, lr: jax.Array) -> dict:
         b, h, w, _ = self._checked(lr).shape

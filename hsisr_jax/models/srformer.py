@@ -26,7 +26,7 @@ from hsisr_jax.layers.conv import Conv
 from hsisr_jax.layers.norm import LayerNorm
 from hsisr_jax.layers.upsample import Upsampler, pixel_shuffle
 from hsisr_jax.layers.window_attention import WindowBlock, truncated
-from hsisr_jax.models.network import Network
+from hsisr_jax.models.network import Network, lr_of
 from hsisr_jax.resize import interpolate
 
 UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
@@ -103,7 +103,7 @@ class SRFormer(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> dict:
-        lr = batch["lr"]
+        lr = lr_of(batch, "srformer")
         self._check(lr)
         h, w = lr.shape[1:3]
         mean = jnp.asarray(RGB_MEAN if self.bands == 3 else (0.0,), lr.dtype).reshape(1, 1, 1, -1)

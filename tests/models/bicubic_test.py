@@ -18,6 +18,8 @@ def test_torch_kernel_equals_pytorch(scale):
     nchw = torch.from_numpy(np.moveaxis(lr, -1, 1).copy())
     expected = torch.nn.functional.interpolate(nchw, scale_factor=scale, mode="bicubic")
     np.testing.assert_allclose(sr, np.moveaxis(expected.numpy(), 1, -1), atol=1e-5)
+    one = models.create("bicubic", scale=scale, kernel="torch").apply({}, {"lr": lr[0]})["sr"]
+    np.testing.assert_allclose(one, sr[0], atol=1e-6)  # without the axis of batches too
 
 
 def test_matlab_kernel_is_keys_cubic_with_mirrored_borders():

@@ -168,6 +168,15 @@ def test_batches_that_lack_something(name):
         parity.shapes_of(module, {"lr": lr[0], "lms": lr[0]})
 
 
+@pytest.mark.parametrize("name", ["snlsr", "asnlsr", "rcam", "esrt", "srformer", "anyband"])
+def test_a_cube_without_the_axis_of_batches(name):
+    module, lr = tiny(name), jnp.zeros((1, 8, 8, 5))
+    with pytest.raises(UserError, match=rf"{name} reads .*not lr \(8, 8, 5\): use lr\[None\]"):
+        parity.shapes_of(module, {"lr": lr[0]})
+    with pytest.raises(UserError, match=rf"{name} reads lr .*which the batch lacks"):
+        parity.shapes_of(module, {"hr": lr})
+
+
 @pytest.mark.parametrize("value", [0, -1, 2.5, "many"])
 def test_sizes_are_whole_numbers_above_0(value):
     with pytest.raises(UserError, match="features is .*: use a whole number of at least 1"):
