@@ -92,6 +92,9 @@ def gaussian_response(centres: jax.Array, widths: jax.Array, wavelengths: jax.Ar
             "a response needs a list of centres, one width or one for each centre, and a list of "
             f"wavelengths, not the shapes {centres.shape}, {widths.shape}, {wavelengths.shape}"
         )
+    numbers = (centres, widths, wavelengths)
+    if known and not (all(np.isfinite(v).all() for v in numbers) and (widths > 0).all()):
+        raise UserError("the numbers of a response are finite, and widths are above 0")
     deviations = xp.broadcast_to(widths / FWHM, centres.shape)
     exponent = -0.5 * ((wavelengths[:, None] - centres[None]) / deviations[None]) ** 2
     response = xp.exp(exponent - exponent.max(axis=0, keepdims=True))  # no column can be all zero

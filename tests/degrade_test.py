@@ -266,6 +266,8 @@ def test_noise_falls_on_the_observation_and_lms_follows_it():
         (lambda: degrade.psf_downsample(np.zeros((1, 8, 1)), np.zeros((3, 3)), 2), "too few"),
         (lambda: degrade.apply_response(np.zeros((2, 2, 5)), np.zeros((4, 2))), "5 bands"),
         (lambda: degrade.gaussian_response([[1.0]], 1.0, [1.0]), "list of centres"),
+        (lambda: degrade.gaussian_response([1.0], 0, [1.0, 2.0]), "widths are above 0"),
+        (lambda: degrade.gaussian_response([1.0], 1.0, [1.0, np.nan]), "finite"),
     ],
 )
 def test_a_wrong_argument_is_a_clear_error(call, words):
