@@ -22,7 +22,7 @@ from hsisr_jax.inference.trained import Trained
 from hsisr_jax.ops.platforms import tracing_for
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-SMALLEST = 8  # pixels on a side that an export of free size accepts
+SMALLEST = 8  # pixels on a side that an export of free size accepts, if no tile is smaller
 
 
 def physical_function(card: Trained, variables: dict) -> Callable[[jax.Array], jax.Array]:
@@ -43,10 +43,9 @@ def physical_function(card: Trained, variables: dict) -> Callable[[jax.Array], j
 
 def shapes(card: Trained) -> list[tuple]:
     """The shapes to try, the most general first."""
-    side = max(card.tile, SMALLEST)
-    free = jax_export.symbolic_shape(
-        "b, h, w", constraints=[f"h >= {SMALLEST}", f"w >= {SMALLEST}"]
-    )
+    side = card.tile or SMALLEST
+    least = min(side, SMALLEST)
+    free = jax_export.symbolic_shape("b, h, w", constraints=[f"h >= {least}", f"w >= {least}"])
     (batch,) = jax_export.symbolic_shape("b")
     return [free, (batch, side, side), (1, side, side)]
 

@@ -107,6 +107,18 @@ def test_a_corrected_base_is_exported_for_any_size(tmp_path):
     np.testing.assert_allclose(exported.call(cubes), expected, atol=1e-5)
 
 
+def test_tiles_of_the_evaluation_fit_an_export_of_any_size(tmp_path, capsys):
+    """SSRAN is trained and scored on 4 x 4 pixels, and depends on the size."""
+    workdir = workdirs.make(tmp_path / "run", "ssran", scale=1, msi=3, tile=4)
+    predict.export(workdir, tmp_path / "m.stablehlo")
+    assert "any batch and size" in capsys.readouterr().out
+    exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
+    card, weights = trained.load(workdir)
+    msi = workdirs.scene(4, 4, 3)[None]
+    sr = card.module().apply(weights()[0], {"msi": msi}, train=False)["sr"]
+    np.testing.assert_allclose(exported.call(msi), sr, atol=1e-5)
+
+
 def test_a_correction_of_the_packaged_network_is_exported_for_any_batch(tmp_path):
     """As `configs/scene.py` trains it: components of the scene, stored with the weights."""
     options = {"features": 8, "blocks": 1, "components": 4, "sharpened": 3, "one_basis": True}
