@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.inference import pieces
+from hsisr_jax.formats.scene import hidden_values
+from hsisr_jax.inference import pieces, sensed
 from hsisr_jax.inference.facts import Facts, facts_of
 from hsisr_jax.sharpening import sharpen_request
 
@@ -53,7 +54,7 @@ def sharpen(
         scale: 2, 3, 4 or 8 times as many pixels on each side; with `workdir`, that of its network.
         workdir: a trained run whose network is used instead of the packaged one. With Dask, all
             workers must be able to read it.
-        degradation: the blur of the sensor, see `hsisr_jax.sharpen`.
+        degradation: the blur of the sensor, see `hsisr_jax.sharpen`; `"auto"` for arrays in memory.
         limits: clips each band to the range of the input, widened by its own width to each side.
         dims: the names of rows and columns, if they are unusual.
         facts: the result of `scene_facts`. Without it, the chunks of a Dask array are used twice
@@ -78,6 +79,7 @@ def sharpen(
     nodata, attrs = _no_data(data_array)
     fill = None if nodata is None else float(attrs["_FillValue"])
     fill = None if fill is None or np.isnan(fill) else fill
+    degradation, _ = sensed.resolved(degradation, lambda: [_known(data_array, cube, nodata)])
     options = {"limits": limits, "nodata": nodata, "fill": fill}
     request = pieces.request(cube.shape, scale, degradation, workdir, **options)
     if data_array.chunks is None:
@@ -111,6 +113,10 @@ def scene_facts(data_array: "xarray.DataArray", *, dims: Dims | None = None) -> 
 
 def _sides(data_array: "xarray.DataArray", dims: Dims | None) -> tuple[Hashable, Hashable, list]:
     """The dimensions of rows and of columns, and that of bands if there is one."""
+    if dims is not None and (not isinstance(dims, tuple | list) or len(dims) != 2):
+        raise UserError(f"dims={dims!r}: name rows and columns, such as dims=('y', 'x')")
+    if any(np.isnan(size) for size in data_array.shape):
+        raise UserError("the Dask array does not know its size: call .compute_chunk_sizes() first")
     rows, cols = dims or spatial_dims(data_array)
     for name in (rows, cols):
         if name not in data_array.dims:
@@ -129,6 +135,17 @@ def _cube(data_array: "xarray.DataArray", dims: Dims | None) -> Any:
     rows, cols, bands = _sides(data_array, dims)
     cube = data_array.transpose(rows, cols, *bands).data
     return cube if bands else cube[:, :, None]
+
+
+def _known(data_array: "xarray.DataArray", cube: Any, nodata: float | None) -> np.ndarray:
+    """The cube with NaN for no data; refuses one that is not in memory."""
+    if data_array.chunks is not None:
+        raise UserError(
+            "degradation: auto needs all pixels, and a Dask array is not read before the result is "
+            'computed: give a number, such as {"name": "mtf", "mtf": 0.3}'
+        )
+    cube = np.asarray(cube)
+    return np.where(hidden_values(cube, nodata), np.nan, cube)
 
 
 def spatial_dims(data_array: "xarray.DataArray") -> Dims:
@@ -161,8 +178,13 @@ def spatial_dims(data_array: "xarray.DataArray") -> Dims:
 def _no_data(data_array: "xarray.DataArray") -> tuple[float | None, dict]:
     """The no-data value, and the attributes with that value as float32 represents it."""
     attrs = dict(data_array.attrs)
-    given = next((attrs[name] for name in NO_DATA if attrs.get(name) is not None), None)
-    if given is None or np.isnan(given):
+    name = next((name for name in NO_DATA if attrs.get(name) is not None), None)
+    given = np.unique(np.nan if name is None else attrs[name])
+    if given.size != 1 or given.dtype.kind not in "iuf":
+        raise UserError(
+            f"{name} is {attrs[name]!r}, not one number: replace such values by NaN and remove it"
+        )
+    if np.isnan(given := given[0]):
         return None, attrs
     with np.errstate(over="ignore"):
         fill = np.float32(given)

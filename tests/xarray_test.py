@@ -1,5 +1,6 @@
 """`hsisr_jax.xarray.sharpen`: maps stay right, lazy equals eager, a cluster loses a worker."""
 
+import json
 import os
 import pickle
 import signal
@@ -14,7 +15,7 @@ from rasterio.transform import from_origin
 
 import hsisr_jax
 from hsisr_jax.errors import UserError
-from hsisr_jax.inference import packaged, pieces
+from hsisr_jax.inference import packaged, pieces, sensed
 
 xarray = pytest.importorskip("xarray")
 rioxarray = pytest.importorskip("rioxarray")
@@ -159,6 +160,7 @@ def test_control_points_and_pixel_sizes_follow():
         (("y", "x", "c", "time"), {}, "isel"),
         (("y", "x"), {}, "reads 4 bands"),
         (("y", "x", "c"), {"degradation": "area"}, "trained for one sensor"),
+        (("y", "x", "c"), {"dims": ("y",)}, "name rows and columns"),
     ],
 )
 def test_what_cannot_be_sharpened_is_told(bicubic, dims, options, words):
@@ -167,6 +169,43 @@ def test_what_cannot_be_sharpened_is_told(bicubic, dims, options, words):
         sharpen(found, **{"scale": 2, "workdir": bicubic, **options})
     with pytest.raises(UserError, match="a DataArray"):
         sharpen(np.zeros((4, 4, 4)))
+
+
+@pytest.mark.parametrize("value", [[-99, -1], "none", "-99", 1j])
+def test_a_no_data_value_that_is_not_one_number_is_told(bicubic, value):
+    found = xarray.DataArray(
+        workdirs.scene(4, 4), dims=("y", "x", "c"), attrs={"missing_value": value}
+    )
+    with pytest.raises(UserError, match="missing_value is .*, not one number"):
+        sharpen(found, 2, bicubic)
+    found.attrs["missing_value"] = np.array([-99])
+    assert sharpen(found, 2, bicubic).attrs["_FillValue"] == -99
+
+
+def test_a_dask_array_of_unknown_size_is_told(bicubic):
+    cube = da.from_array(workdirs.scene(6, 4))
+    found = xarray.DataArray(cube[cube[:, 0, 0] > -1], dims=("y", "x", "c"))
+    with pytest.raises(UserError, match="compute_chunk_sizes"):
+        sharpen(found, 2, bicubic)
+
+
+def test_an_mtf_is_estimated_from_an_array_in_memory(monkeypatch):
+    seen = []
+
+    def finer(cube, request, facts):
+        seen.append(request)
+        return cube.repeat(2, 0).repeat(2, 1)
+
+    monkeypatch.setattr("hsisr_jax.xarray.sharpen_request", finer)
+    cube = workdirs.scene(48, 32)
+    cube[:9, 20:] = -9
+    found = xarray.DataArray(cube, dims=("y", "x", "c"), attrs={"_FillValue": -9})
+    auto = {"name": "mtf", "mtf": "auto"}
+    sharpen(found, 2, degradation=auto)
+    expected, _ = sensed.resolved(auto, lambda: [np.where(cube == -9, np.nan, cube)])
+    assert json.loads(seen[0].degradation) == expected
+    with pytest.raises(UserError, match="give a number"):
+        sharpen(found.chunk(), 2, degradation=auto)
 
 
 def test_rows_and_columns_are_found_by_their_attributes(bicubic):
