@@ -1,9 +1,12 @@
 """Opens TIFFs by GDAL's TIFF driver alone, with a small cache; finds masks and transparency."""
 
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +73,23 @@ def masked(path: Path) -> bool:
     with opened(path, **ALONE) as dataset:
         flags = dataset.mask_flag_enums[0]
     return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def check_whole(path: Path) -> None:
+    """Raises an OSError unless all blocks of a TIFF that GDAL has written are in it: of a disk that
+    fills up as it closes a file, GDAL tells nothing. Their place on the disk is then reserved."""
+    with path.open("r+b") as file, opened(path) as dataset:
+        (rows, cols), size = dataset.block_shapes[0], os.fstat(file.fileno()).st_size
+        blocks = product(range(-(-dataset.height // rows)), range(-(-dataset.width // cols)))
+        for (i, j), band in product(blocks, dataset.indexes):
+            place, length = (
+                int(dataset.get_tag_item(f"BLOCK_{what}_{j}_{i}", "TIFF", bidx=band) or 0)
+                for what in ("OFFSET", "SIZE")
+            )
+            if not length or place + length > size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def check_pages(path: Path) -> None:

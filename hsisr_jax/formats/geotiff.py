@@ -20,6 +20,7 @@ from hsisr_jax.formats.gdal import (
     ALONE,
     alpha_bands,
     check_pages,
+    check_whole,
     masked,
     open_tiff,
     opened,
@@ -222,11 +223,13 @@ class GeoTiffWriter(SceneWriter):
 
     def _sync(self) -> None:
         self._close()
+        check_whole(partial(self.path))
         flush(partial(self.path))
         self._open("r+")
 
     def _finish(self) -> None:
         self._close()
+        check_whole(partial(self.path))
         if self.compress != "none":
             optimise(partial(self.path), self.compress, self.dtype)
         self.files.commit()
@@ -265,6 +268,7 @@ def optimise(path: Path, compress: str, dtype: np.dtype) -> None:
                  BLOCKXSIZE=BLOCK, BLOCKYSIZE=BLOCK, COMPRESS=compress.upper(),
                  PREDICTOR=predictor, INTERLEAVE="BAND", BIGTIFF="IF_SAFER",
                  NUM_THREADS="ALL_CPUS")  # fmt: skip
+        check_whole(beside)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """GeoTIFF against rasterio and tifffile."""
 
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -462,3 +463,24 @@ def test_a_finished_file_is_cloud_optimised(tmp_path, dtype, utm):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.tif", "y.tif"]
     with pytest.raises(UserError, match="is not one of none, deflate"):
         create_scene(tmp_path / "z.tif", **options, compress="jpeg")
+
+
+@pytest.mark.parametrize("compress, short", [("none", 1), ("none", 70_000), ("deflate", 1)])
+def test_a_file_that_a_full_disk_cuts_as_it_is_closed_is_never_finished(tmp_path, compress, short):
+    path, cube = tmp_path / "x.tif", np.random.default_rng(0).integers(0, 256, (256, 256, 6), "u1")
+
+    def write():
+        size = dict(zip(("height", "width", "bands"), cube.shape))
+        with create_scene(path, **size, dtype=cube.dtype, compress=compress) as new:
+            new.write(0, 0, cube)
+
+    write()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size - short, limits[1]))
+    path.unlink()
+    try:
+        with pytest.raises(UserError, match="free space"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not path.exists()
