@@ -45,7 +45,10 @@ def output(*files: Path) -> Iterator[None]:
         for file in sorted({Path(file).absolute() for file in files}):
             refusal = f"another process is writing {file}: wait for it or choose another name"
             path = file.with_name(f"{file.name}.lock.partial")
-            stack.enter_context(held(path, refusal, remove=True))
+            try:
+                stack.enter_context(held(path, refusal, remove=True))
+            except OSError as error:
+                raise UserError(f"cannot write {path}: {error.strerror}; write elsewhere") from None
         yield
 
 

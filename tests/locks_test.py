@@ -77,3 +77,8 @@ def test_all_files_of_an_output_are_locked_or_none(tmp_path):
         with locks.output(a, c):
             assert len(os.listdir(tmp_path)) == 3
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_the_disk_refuses_is_told_in_a_line(tmp_path):
+    with pytest.raises(UserError, match="cannot write .*; "), locks.output(tmp_path / ("n" * 250)):
+        pass

@@ -7,6 +7,7 @@ npy and npz, Zarr folders and URLs. No JAX here.
 import inspect
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,7 @@ def check_target(
         _module(kind).check_free(place)
     with writable(path):
         place.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=place.parent).close()  # the disk, not its permissions, says whether
 
 
 def written_files(path: str | Place) -> tuple[Path, ...]:

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from hsisr_jax.errors import UserError
-from hsisr_jax.formats import SceneMeta, create_scene, open_scene, raw, read_scene, write_scene
+from hsisr_jax.formats import (
+    SceneMeta,
+    check_target,
+    create_scene,
+    open_scene,
+    raw,
+    read_scene,
+    write_scene,
+)
 
 FILES = {
     "bsq.hdr": {"interleave": "bsq"},
@@ -346,3 +354,8 @@ def test_a_finer_grid_keeps_the_place_of_every_corner(factor):
         there = a * col + b * row + c, d * col + e * row + f
         x, y = col * factor, row * factor
         assert (p * x + q * y + r, s * x + t * y + u) == pytest.approx(there)
+
+
+def test_a_folder_that_nothing_can_be_written_to_is_told_before_any_work():
+    with pytest.raises(UserError, match="check the folder"):
+        check_target("/proc/scene.tif")
