@@ -136,3 +136,16 @@ def test_the_noise_is_shown(tmp_path):
     formats.write_scene(tmp_path / "in.hdr", cube, formats.SceneMeta(wavelengths=wavelengths))
     page = view.write(tmp_path / "in.hdr").read_text()
     assert "signal to noise" in page and "dB in the median band" in page
+
+
+def test_ticks_that_differ_in_late_digits_are_told_apart(tmp_path):
+    cube = (
+        np.broadcast_to(33.43 + np.linspace(0, 0.0015, 6), (8, 8, 6)) + np.eye(8)[..., None] / 1e4
+    )
+    np.save(tmp_path / "flat.npy", cube)
+    output = view.write(tmp_path / "flat.npy", tmp_path / "flat.html")
+    with browser.launch() as chromium:
+        ticks = chromium.open(output).locator(".chart text.tick[text-anchor=end]")
+        inside = "t => t.getBoundingClientRect().x >= t.ownerSVGElement.getBoundingClientRect().x"
+        assert ticks.count() == len(set(ticks.all_text_contents())) > 2
+        assert all(ticks.nth(i).evaluate(inside) for i in range(ticks.count()))

@@ -35,9 +35,15 @@ function format(value, digits = 4) {
   if (value === null || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
-    return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e").replace("-", "−");
+    return value.toExponential(Math.max(2, digits - 2)).replace(/\.?0+e/, "e").replace("e+", "e").replace("-", "−");
   }
   return String(Number(value.toPrecision(digits))).replace("-", "−");
+}
+
+/** Texts of ticks, with as many digits as tell them apart. */
+function tickTexts(ticks, digits = 4) {
+  const texts = ticks.map((tick) => format(tick, digits));
+  return new Set(texts).size < texts.length && digits < 12 ? tickTexts(ticks, digits + 1) : texts;
 }
 
 function niceTicks(low, high, count) {
@@ -169,6 +175,9 @@ class Chart {
       const margin = (this.x[1] - this.x[0]) * 0.04;
       this.x = spec.range ?? [this.x[0] - margin, this.x[1] + margin];
     }
+    this.yTicks = spec.log ? logTicks(...this.y) : niceTicks(...this.y, 4);
+    this.yTexts = tickTexts(this.yTicks);
+    frame.left = Math.max(52, 12 + 7 * Math.max(...this.yTexts.map((text) => text.length)));
     const inner = [this.width - frame.left - frame.right, this.height - frame.top - frame.bottom];
     const part = (value, [from, to]) => (value - from) / (to - from);
     this.toX = (value) => frame.left + inner[0] * part(value, this.x);
@@ -179,11 +188,10 @@ class Chart {
   axes(root) {
     const {frame, spec} = this;
     const bottom = this.height - frame.bottom;
-    const yTicks = spec.log ? logTicks(...this.y) : niceTicks(...this.y, 4);
-    for (const tick of yTicks) {
+    for (const [i, tick] of this.yTicks.entries()) {
       const y = this.toY(tick);
       root.append(svg("line", {class: "grid", x1: frame.left, x2: this.width - frame.right, y1: y, y2: y}));
-      root.append(svg("text", {class: "tick", x: frame.left - 7, y: y + 3.5, "text-anchor": "end"}, format(tick)));
+      root.append(svg("text", {class: "tick", x: frame.left - 7, y: y + 3.5, "text-anchor": "end"}, this.yTexts[i]));
     }
     for (const tick of niceTicks(...this.x, Math.max(2, Math.floor(this.width / 90)))) {
       const x = this.toX(tick);

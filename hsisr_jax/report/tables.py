@@ -85,7 +85,9 @@ def configs(runs: Sequence[Run]) -> str:
     keys = list(dict.fromkeys(key for setting in settings for key in setting))
     different = [key for key in keys if len({_text(setting.get(key)) for setting in settings}) > 1]
     parts = []
-    if len(runs) > 1:
+    if len(runs) > 1 and not different:
+        parts.append('<p class="note">All settings are the same.</p>')
+    elif len(runs) > 1:
         parts.append(_columns(different, settings, runs, "Settings that differ"))
     title = f"All {len(keys)} settings"
     parts.append(

@@ -74,7 +74,7 @@ def test_pixels_are_kept_beside_each_other_and_saved(tab, tmp_path):
         tab.locator("canvas").first.focus()
         tab.keyboard.press("p")
         browser.settle(tab)
-    titles = tab.locator(".pins figcaption").all_inner_texts()
+    titles = tab.locator(".pins figcaption").all_text_contents()
     assert titles == ["Kept: row 5, column 9", "Kept: row 31, column 50"]
     with tab.expect_download() as download:
         tab.locator("button", has_text="Save CSV").click()
@@ -85,7 +85,7 @@ def test_pixels_are_kept_beside_each_other_and_saved(tab, tmp_path):
     assert float(saved[3]["truth at row 5, column 9"]) == pytest.approx(exact[3], rel=1e-5)
     tab.locator(".pins button", has_text="Remove").first.click()
     browser.settle(tab)
-    assert tab.locator(".pins figcaption").all_inner_texts() == titles[1:]
+    assert tab.locator(".pins figcaption").all_text_contents() == titles[1:]
 
 
 def test_the_picture_is_saved_as_it_is_shown(tab, tmp_path):

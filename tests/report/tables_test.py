@@ -129,6 +129,8 @@ def test_settings_that_differ():
     html = tables.configs(pair)
     differing = html.split("<details>")[0]
     assert "model.name" in differing and "seed" not in differing and "seed" in html
+    alike = tables.configs([pair[0], pair[0]]).split("<details>")[0]
+    assert "All settings are the same" in alike and "<table" not in alike
 
 
 def test_image_by_image():
