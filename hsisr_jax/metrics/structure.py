@@ -124,14 +124,21 @@ def _over_bands(
     if mask is None:
         scores = jax.lax.map(lambda pair: index(*pair).mean(-1).mean(-1), bands)
         return mean_of_bands(scores.reshape(*lead, c), kept)
-    whole = _whole_windows(jnp.asarray(mask, bool).reshape(-1, h, w), size, margin)
+    masks = jnp.asarray(mask, bool).reshape(-1, h, w)
+    whole = _whole_windows(masks, size, margin)
 
     def score(x: jax.Array, y: jax.Array, image: jax.Array) -> jax.Array:
+        x, y = _filled(x, masks[image]), _filled(y, masks[image])
         return spatial_mean(index(x, y)[..., None], whole[image])[0]
 
     images = jnp.arange(len(whole)).repeat(c)
     scores = jax.lax.map(lambda band: score(*band), (*bands, images))
     return mean_of_bands(scores.reshape(*lead, c), kept)
+
+
+def _filled(band: jax.Array, mask: jax.Array) -> jax.Array:
+    """The band, 0 outside the mask, with its mean there: no value far from those that count."""
+    return jnp.where(mask, band, band.sum() / jnp.maximum(mask.sum(), 1))
 
 
 def _whole_windows(mask: jax.Array, size: int, margin: int) -> jax.Array:

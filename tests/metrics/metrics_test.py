@@ -401,6 +401,17 @@ def test_a_mask_leaves_out_a_border_as_cutting_it_off_does(protocol):
         np.testing.assert_allclose(found[key], value, rtol=rtol, err_msg=key)
 
 
+def test_masked_values_cost_ssim_no_digits():
+    rng = np.random.default_rng(0)
+    hr = (1000 + rng.random((40, 36, 2))).astype(np.float32)
+    sr = (hr + rng.normal(size=hr.shape) / 20).astype(np.float32)
+    mask = np.zeros(hr.shape[:2], bool)
+    mask[5:30, 4:31] = True
+    options = {"window": "gaussian", "size": 11}
+    cut = metrics.ssim(hr[5:30, 4:31], sr[5:30, 4:31], **options)
+    np.testing.assert_allclose(metrics.ssim(hr, sr, mask=mask, **options), cut, rtol=1e-5)
+
+
 def test_a_masked_array_is_refused_with_the_mask_to_give():
     """JAX would score what is hidden too."""
     x, y = noisy_pair(12, 12, 3)
