@@ -108,9 +108,15 @@ def _with_own_config(argv: Sequence[str]) -> Sequence[str]:
     """Lets `--config.KEY=VALUE` change a run's own config in an evaluation without `--config`."""
     options = dict(word.lstrip("-").partition("=")[::2] for word in argv[1:])
     changed = any(name.startswith("config.") for name in options)
-    if not changed or "config" in options or options.get("mode") != "eval":
+    mode = options.get("mode", "train")
+    if not changed or "config" in options or mode not in MODES:
         return argv
-    if not options.get("workdir"):
+    if mode in ("predict", "export"):
+        raise UserError(
+            f"--config.KEY=VALUE is not for --mode={mode}, which uses a run as it was trained: "
+            "see --help for its own flags"
+        )
+    if mode != "eval" or not options.get("workdir"):
         raise UserError("--config.KEY=VALUE needs --config, or --workdir=FOLDER with --mode=eval")
     file = Path(__file__).with_name("own_config.py")
     return [argv[0], f"--config={file}:{options['workdir']}", *argv[1:]]

@@ -60,6 +60,8 @@ def fails(*arguments, words=(), code=2) -> str:
         (["--mode=predict", "--workdir=nowhere"], "--input"),
         (["--mode=export", "--workdir=nowhere"], "--output"),
         (["--mode=prepare"], "--config"),
+        (["--mode=predict", "--config.seed=1"], ["not for --mode=predict", "see --help"]),
+        (["--config.seed=1"], "--config.KEY=VALUE needs --config"),
         ([QUICK, "--coordinator=a:1"], "--num_processes"),
     ],
 )

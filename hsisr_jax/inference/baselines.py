@@ -15,11 +15,13 @@ from hsisr_jax.inference.projection import back_project
 NAMES = (packaged.NAME,)  # of `config.eval.baselines`
 
 
-def check(names: Sequence[str]) -> None:
-    """Refuses an unknown name."""
+def check(names: Sequence[str], scale: int) -> None:
+    """Refuses an unknown name, and any for a network that does not enlarge."""
     for name in names:
         if name not in NAMES:
             raise UserError(f"config.eval.baselines {name!r} is unknown: use {', '.join(NAMES)}")
+        if scale == 1:
+            raise UserError(f"config.eval.baselines {name!r} enlarges, and this run does not: ()")
 
 
 def anyband(scale: int, sensor: Mapping[str, Any]) -> Callable[[Mapping], np.ndarray]:

@@ -70,7 +70,7 @@ def check(config: ConfigDict, *, evaluates: bool = False) -> None:
     if config.select not in ("last", "best"):
         raise UserError(f"config.select {config.select!r}: use last or best")
     loggers.check(config.loggers)
-    baselines.check(config.eval.baselines)
+    baselines.check(config.eval.baselines, config.scale)
     outputs.check(config.eval.save)
     scores = (*metrics.conventions(config.eval.protocol)["metrics"], *OTHER_SCORES)
     if config.select_metric not in scores and not evaluates:

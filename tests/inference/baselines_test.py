@@ -32,3 +32,5 @@ def test_an_unknown_one_is_refused():
     config.eval.baselines = ("anyband", "nearest")
     with pytest.raises(UserError, match="'nearest' is unknown: use anyband"):
         checks.check(config)
+    with pytest.raises(UserError, match="'anyband' enlarges, and this run does not"):
+        baselines.check(("anyband",), 1)
