@@ -168,16 +168,17 @@ class AnyBand(nn.Module):
         """Further inputs of the network for each component image (noise: `f b k`), `fbk 9`: the
         sensor's MTF, the noise, the scale."""
         passes, _, count = noise.shape
-        noise = noise.reshape(-1, 1) if self.noise else jnp.zeros((noise.size, 1), noise.dtype)
+        noise = noise.reshape(-1, 1)
+        noise = noise if self.noise else jnp.zeros_like(noise)
         if number is None:
             passed = sensor.transfer(self.scale, self.degradation, self.mtf)
-            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (len(noise), 4))
+            same = jnp.broadcast_to(jnp.asarray(passed, jnp.float32), (noise.shape[0], 4))
         else:
             same = jnp.repeat(sensor.transfer_of_family(self.scale, number), count, 0)
             same = jnp.tile(same, (passes, 1))
         noise = jnp.log10(jnp.minimum(noise, 0.5) + NOISE_FLOOR) + 2.5
         scales = jnp.asarray([float(self.scale == s) for s in SCALES], jnp.float32)
-        scales = jnp.broadcast_to(scales, (len(noise), len(SCALES)))
+        scales = jnp.broadcast_to(scales, (noise.shape[0], len(SCALES)))
         return jnp.concatenate([same, noise, scales], 1)
 
 
