@@ -37,7 +37,7 @@ def get_config(arg: str | None = None):
     config.epochs, config.batch_size = EPOCHS[config.scale], 8
     config.optimizer.learning_rate, config.optimizer.clip, config.ema = 1e-3, 1.0, 0.99
     config.optimizer.schedule = {"name": "cosine", "warmup": 30}
-    config.eval.self_ensemble, config.eval.projection = True, 3
+    config.eval.projection = 3
     config.log_every, config.checkpoint_every = 100, 250
     config.mesh.data = 1
     return common.smoke(config) if smoke else config

@@ -25,17 +25,12 @@ from hsisr_jax.ops import components
 
 
 def spec_of(config: ConfigDict, data: Dataset) -> NetworkSpec:
-    """The network that `config.base.source` names, if it fits this dataset.
-
-    The package's network is given the degradation, and averages over two flips instead of four if
-    the evaluation averages over flips too.
-    """
+    """The network that `config.base.source` names, if it fits this dataset."""
     source, scale = config.base.source, config.scale
     if source == packaged.NAME:
         sensor = trained.degradation(config.data.degradation.to_dict(), data)
         spec = packaged.load(scale, packaged.nearest(sensor, scale)).card.spec
-        flips = 2 if config.eval.self_ensemble else 4
-        return replace(spec, options=spec.options | {"flips": flips, "one_basis": True})
+        return replace(spec, options=spec.options | {"one_basis": True})
     card = trained.load(source).card
     where = f"config.base.source {source}"
     if card.msi_bands or card.scale != scale:
