@@ -22,10 +22,15 @@ DRAWS = 2
 SENSORS: tuple[dict, ...] = ({"name": "bicubic"}, {"name": "mtf", "mtf": 0.3})
 
 
-def read(source: str, bands: int = 0) -> np.ndarray:
-    """A scene file's values (`FILE`, or `FILE:VARIABLE`), as a share of the largest."""
+def opened(source: str) -> formats.SceneReader:
+    """The scene of `FILE`, or of `FILE:VARIABLE` where a file holds several."""
     path, _, variable = source.partition(":")
-    with formats.open_scene(path, variable=variable or None) as scene:
+    return formats.open_scene(path, variable=variable or None)
+
+
+def read(source: str, bands: int = 0) -> np.ndarray:
+    """The values of a scene (`FILE`, or `FILE:VARIABLE`), as a share of the largest."""
+    with opened(source) as scene:
         cube = scene.read().astype(float)
     if bands:
         cube = cube[..., np.linspace(0, cube.shape[-1] - 1, bands).astype(int)]

@@ -10,11 +10,11 @@ shrinking seen from one scale coarser (which is what `--uncertainty` writes).
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from hsisr_jax import assess, formats, uncertainty
+from experiments.noise import opened
+from hsisr_jax import assess, uncertainty
 from hsisr_jax.inference import packaged, without_truth
 from hsisr_jax.inference.options import Options
 from hsisr_jax.models.spec import observer
@@ -24,8 +24,7 @@ COLUMNS = ("truth", "table alone", "and noise", "and shrinking", "its bands, 5 t
 
 def held(source: str, scale: int, options: Options, half: str) -> list[str]:
     """A row: the scene's name and size, the share of all values for each column, and of bands."""
-    path, _, variable = source.partition(":")
-    with formats.open_scene(path, variable=variable or None) as scene:
+    with opened(source) as scene:
         rows, cols = without_truth.part_of(scene, scale)
         middle = cols.start + (cols.stop - cols.start) // (2 * scale) * scale
         parts = {"": cols, "left": slice(cols.start, middle), "right": slice(middle, cols.stop)}
@@ -40,7 +39,8 @@ def held(source: str, scale: int, options: Options, half: str) -> list[str]:
     low, high = 100 * np.percentile(within[-1].mean(0), [5, 95])
     size = " x ".join(map(str, level.truth.shape))
     shares = [f"{100 * found.mean():.1f}" for found in within]
-    name = f"{Path(path).stem}, {half}" if half else Path(path).stem
+    stem = scene.path.stem
+    name = f"{stem}, {half}" if half else stem
     return [f"{name}, {size}", *shares, f"{low:.0f} to {high:.0f}"]
 
 

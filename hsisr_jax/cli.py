@@ -108,7 +108,7 @@ def _with_own_config(argv: Sequence[str]) -> Sequence[str]:
     """Lets `--config.KEY=VALUE` change a run's own config in an evaluation without `--config`."""
     options = dict(word.lstrip("-").partition("=")[::2] for word in argv[1:])
     changed = any(name.startswith("config.") for name in options)
-    mode = options.get("mode", "train")
+    mode = options.get("mode", FLAGS["mode"].default)
     if not changed or "config" in options or mode not in MODES:
         return argv
     if mode in ("predict", "export"):

@@ -146,7 +146,7 @@ class AnyBand(nn.Module):
         axes = [(), (1, 2), (1,), (2,)][:flips]
         turned = [images]
         if flips > 1:
-            turn = jax.vmap(lambda x: turns(x, k, flips), out_axes=1)(basis)
+            turn = jax.vmap(lambda x: turns(x, k, len(axes)), out_axes=1)(basis)
             turned = [jax.vmap(jnp.matmul)(images, forth) for forth in turn.forth]
             noise = turn.noise
         seen = jnp.stack([jnp.flip(x, a) for x, a in zip(turned, axes)])  # f b h w k

@@ -13,8 +13,10 @@ FAINT = 1e-6  # of the first component's deviation: below it there is nothing to
 
 ENOUGH = 24  # bands from which on their faintest components tell the noise
 
-TURN = 0.7  # of its own deviation: what a component takes of its stronger neighbour
-SIGNS = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]])  # of the angles, even and odd, of each turn
+TURN = 0.7  # of a component's own deviation: what a turn adds to it of its stronger neighbour
+# Signs of the angles, for each of the four turns: of the 1st, 3rd ... pair of neighbours, and of
+# the 2nd, 4th ... pair.
+SIGNS = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]])
 
 
 class Basis(NamedTuple):
@@ -55,9 +57,10 @@ class Turn(NamedTuple):
 def turns(basis: Basis, count: int, number: int) -> Turn:
     """The first `number` of four small rotations of the first `count` components, stacked.
 
-    Each component is turned towards the next fainter one and back, by so much that the fainter one
-    keeps the upper hand; a component without detail stays as it is. The angles of the first two
-    rotations are opposite, and so are those of the others.
+    One pair of neighbours after the other is rotated, by an angle that adds to the fainter one
+    `TURN` of its own deviation from the stronger one, so that it still shows mostly itself. A
+    component without detail stays as it is. The angles of the first two rotations are opposite,
+    and so are those of the other two.
     """
     seen = (basis.vectors[:, :count] != 0).any(0)
     sizes = jnp.where(seen, basis.deviations[:count], 0)
