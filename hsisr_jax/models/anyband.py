@@ -18,7 +18,7 @@ from hsisr_jax.layers import sensor
 from hsisr_jax.layers.conv import Conv, Dense
 from hsisr_jax.layers.upsample import pixel_shuffle
 from hsisr_jax.models.network import Network, lr_of
-from hsisr_jax.ops.components import Basis, basis_of, empty, turns
+from hsisr_jax.ops.components import Basis, Views, basis_of, empty, views
 
 SCALES = (2, 3, 4, 8)
 SCENE = "scene"  # the collection with a whole scene's basis, where the input is a part of it
@@ -64,8 +64,8 @@ class AnyBand(nn.Module):
     estimated noise of each component is an input of the network.
 
     Except in training, the predicted detail is the mean of `flips` passes, 2 or 4, each of which
-    sees another flip of the input and its components mixed by another of `ops.components.turns`.
-    What is wrong in one mixture is not in another, so their mean is better than any of them.
+    sees another flip of the input and another of `ops.components.views`: other mixtures of its
+    components. What is wrong in one mixture is not in another, so their mean is better than any.
 
     If the batch has `sensor` and `noise` (`b`, as `data/component_images.py` makes them), the input
     is already a component image, and the network is given that sensor of `layers.sensor.FAMILY`
@@ -89,6 +89,13 @@ class AnyBand(nn.Module):
         dtype = canonicalize_dtype(lr)  # of the network and the output
         lr = lr.astype(jnp.float32)
         basis = self.basis(lr, batch.get("noise"))
+        passes = 1 if train else max(self.flips, 1)
+        n = min(self.sharpened, basis.vectors.shape[-1])
+        look = jax.vmap(lambda x: views(x, n, passes))(basis)
+        # A scene's are worked out once for the whole batch.
+        basis, look = jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (lr.shape[0], *x.shape[1:])), (basis, look)
+        )
         down, up = self.matrices(*lr.shape[1:3], batch.get("sensor"))
         both = [d @ u for d, u in zip(down, up)]  # what upsampling and the sensor do together
 
@@ -102,21 +109,22 @@ class AnyBand(nn.Module):
         for _ in range(2 * ROUNDS):
             rest = lacking(rest)
             missing = missing + rest
-        n = min(self.sharpened, images.shape[-1])
-        flips = 1 if train else max(self.flips, 1)
-        detail = self.detail(images[..., :n], basis, batch, dtype, flips)  # b H W n
-        seen = sensor.apply(down[0], detail, down[1])  # b h w n
+        found = self.detail(images, look, batch, dtype)  # b H W vn
+        seen = sensor.apply(down[0], found, down[1])  # b h w vn
+        back = look.back.reshape(lr.shape[0], passes * n, -1)  # b vn k
+        detail, seen = (jnp.einsum("bhwn,bnk->bhwk", x, back) for x in (found, seen))
         for _ in range(ROUNDS):
-            missing = missing.at[..., :n].add(-seen)
+            missing = missing - seen
             seen = lacking(seen)
         above = jnp.clip(1 - (basis.noise / FAINT) ** 2, 0, 1)  # b k
         missing = above[:, None, None] * missing
-        sharper = sensor.apply(up[0], missing, up[1]).at[..., :n].add(detail)
+        sharper = sensor.apply(up[0], missing, up[1]) + detail
         sr = batch["lms"] + jax.vmap(Basis.spectra)(basis, sharper)
         return {"sr": sr.astype(dtype)}
 
     def basis(self, lr: jax.Array, noise: jax.Array | None) -> Basis:
-        """The basis of each sample: the scene's, the input's, or trivial for component images."""
+        """The basis of each sample, or one for all: the scene's, the input's, or trivial for
+        component images."""
         if noise is not None:
             ones = jnp.ones((len(lr), lr.shape[-1]), jnp.float32)
             noise = ones * noise.astype(jnp.float32)[:, None]
@@ -127,8 +135,7 @@ class AnyBand(nn.Module):
         if not self.has_variable(SCENE, "vectors"):
             return jax.vmap(lambda x: basis_of(x, self.components))(lr)
         found = Basis(*(self.get_variable(SCENE, name) for name in Basis._fields))
-        n = lr.shape[0]
-        return jax.tree.map(lambda x: jnp.broadcast_to(x.astype(jnp.float32), (n, *x.shape)), found)
+        return jax.tree.map(lambda x: x.astype(jnp.float32)[None], found)
 
     def matrices(self, h: int, w: int, number: jax.Array | None) -> tuple[list, list]:
         """The matrices of the sensor and of bicubic upsampling, along rows and columns."""
@@ -137,36 +144,29 @@ class AnyBand(nn.Module):
             return [sensor.of_family(n, self.scale, number) for n in (h, w)], up
         return [sensor.matrix(n, self.scale, self.degradation, self.mtf) for n in (h, w)], up
 
-    def detail(
-        self, images: jax.Array, basis: Basis, batch: dict, dtype: jnp.dtype, flips: int
-    ) -> jax.Array:
-        """The missing detail `b H W k` of component images `b h w k`, in as many passes."""
-        b, h, w, k = images.shape
-        noise = basis.noise[None, :, :k]  # f b k
-        axes = [(), (1, 2), (1,), (2,)][:flips]
-        turned = [images]
-        if flips > 1:
-            turn = jax.vmap(lambda x: turns(x, k, len(axes)), out_axes=1)(basis)
-            turned = [jax.vmap(jnp.matmul)(images, forth) for forth in turn.forth]
-            noise = turn.noise
-        seen = jnp.stack([jnp.flip(x, a) for x, a in zip(turned, axes)])  # f b h w k
-        seen = seen.transpose(0, 1, 4, 2, 3).reshape(-1, h, w, 1)
-        facts = self.facts(noise, batch.get("sensor"))
+    def detail(self, images: jax.Array, look: Views, batch: dict, dtype: jnp.dtype) -> jax.Array:
+        """The missing detail of the mixtures of component images, `b H W vn`: those of each view
+        in a pass of its own, in which the image is flipped another way."""
+        b, h, w, _ = images.shape
+        v, n = look.noise.shape[1:]
+        axes = [(), (1, 2), (1,), (2,)][:v]
+        mixed = jnp.einsum("bhwk,bvkn->vbhwn", images, look.forth)
+        turned = jnp.stack([jnp.flip(x, a) for x, a in zip(mixed, axes)])
+        turned = turned.transpose(0, 1, 4, 2, 3).reshape(-1, h, w, 1)
+        facts = self.facts(look.noise.transpose(1, 0, 2), batch.get("sensor"))
         mask: jax.Array | float = 1.0
         if "valid" in batch:
-            mask = jnp.repeat(batch["valid"].astype(dtype), k, 0)
+            mask = jnp.repeat(batch["valid"].astype(dtype), n, 0)
             mask = jnp.concatenate([jnp.flip(mask, a) for a in axes])
         trunk = Trunk(self.scale, self.features, self.blocks, name="trunk")
-        made = trunk(seen.astype(dtype), facts.astype(dtype), mask).astype(jnp.float32)
-        made = made.reshape(len(axes), b, k, *made.shape[1:3]).transpose(0, 1, 3, 4, 2)
-        parts = [jnp.flip(x, a) for x, a in zip(made, axes)]  # b H W k
-        if flips > 1:
-            parts = [jax.vmap(jnp.matmul)(x, back) for x, back in zip(parts, turn.back)]
-        return sum(parts) / len(parts)
+        made = trunk(turned.astype(dtype), facts.astype(dtype), mask).astype(jnp.float32)
+        made = made.reshape(v, b, n, *made.shape[1:3]).transpose(0, 1, 3, 4, 2)
+        made = jnp.stack([jnp.flip(x, a) for x, a in zip(made, axes)])  # v b H W n
+        return made.transpose(1, 2, 3, 0, 4).reshape(*made.shape[1:4], v * n)
 
     def facts(self, noise: jax.Array, number: jax.Array | None) -> jax.Array:
-        """Further inputs of the network for each component image (noise: `f b k`), `fbk 9`: the
-        sensor's MTF, the noise, the scale."""
+        """Further inputs of the network for each image (noise: `v b n`), `vbn 9`: the sensor's MTF,
+        the noise, the scale."""
         passes, _, count = noise.shape
         noise = noise.reshape(-1, 1)
         noise = noise if self.noise else jnp.zeros_like(noise)

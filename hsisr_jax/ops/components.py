@@ -13,9 +13,11 @@ FAINT = 1e-6  # of the first component's deviation: below it there is nothing to
 
 ENOUGH = 24  # bands from which on their faintest components tell the noise
 
+WEAK = 1e-3  # of the strongest band's deviation: what a weaker band counts as
+LEAN = 0.7  # logarithm of how much more a view looks at the last band than at the middle one
 TURN = 0.7  # of a component's own deviation: what a turn adds to it of its stronger neighbour
-# Signs of the angles, for each of the four turns: of the 1st, 3rd ... pair of neighbours, and of
-# the 2nd, 4th ... pair.
+# Signs of the angles in each of the four views: of the 1st, 3rd ... pair of neighbours, and of the
+# 2nd, 4th ... pair.
 SIGNS = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]])
 
 
@@ -44,40 +46,78 @@ class Basis(NamedTuple):
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
-class Turn(NamedTuple):
-    """A rotation of some components among each other: as a matrix `k k` that maps component images
-    to mixtures of deviation 1, the matrix that maps such mixtures back, and the deviation of the
-    noise in each mixture, `k`."""
+class Views(NamedTuple):
+    """Mixtures of component images, as matrices: `forth` (`v k n`) maps `k` component images to the
+    `n` mixtures of each view, of deviation 1; `back` (`v n k`) maps what is found in them to the
+    components, so that the sum over the views is the whole. `noise` (`v n`) is the deviation of the
+    noise in each mixture."""
 
     forth: jax.Array
     back: jax.Array
     noise: jax.Array
 
 
-def turns(basis: Basis, count: int, number: int) -> Turn:
-    """The first `number` of four small rotations of the first `count` components, stacked.
+def views(basis: Basis, count: int, number: int) -> Views:
+    """`number` views of a scene's components, `count` mixtures each.
 
-    One pair of neighbours after the other is rotated, by an angle that adds to the fainter one
-    `TURN` of its own deviation from the stronger one, so that it still shows mostly itself. A
-    component without detail stays as it is. The angles of the first two rotations are opposite,
-    and so are those of the other two.
+    One view are the first components themselves. Each of several looks at some of the bands more
+    than at others: its mixtures are the principal components of bands weighted by its window, in
+    which weak bands count nearly as much as strong ones. Then it rotates one pair of neighbouring
+    mixtures after the other by a small angle, another in each view. What is found in the views is
+    averaged for each band by their windows.
     """
-    seen = (basis.vectors[:, :count] != 0).any(0)
-    sizes = jnp.where(seen, basis.deviations[:count], 0)
+    k = basis.vectors.shape[1]
+    if number == 1:
+        straight = jnp.eye(k)[None, :, :count]
+        return Views(straight, straight.transpose(0, 2, 1), basis.noise[None, :count])
+    loadings = basis.vectors * _along(basis.deviations, basis.vectors)  # c k
+    spread = jnp.sqrt(jnp.square(loadings).sum(1))  # the deviation of each band
+    most = jnp.where(spread.max() > 0, spread.max(), 1)
+    loadings, spread = loadings / most, jnp.maximum(spread / most, WEAK)
+    windows = _windows(len(loadings), number)  # v c
+    seen = jnp.square(windows) / spread[None]
+    values, vectors = jnp.linalg.eigh(_einsum("ck,vc,cl->vkl", loadings, seen, loadings))
+    mixtures = vectors[:, :, ::-1][:, :, :count]  # v k n
+    signs = jnp.where(_einsum("ck,vkn->vn", loadings, mixtures) < 0, -1.0, 1.0)
+    mixtures = mixtures * signs[:, None]
+    sizes = jnp.sqrt(jnp.maximum(values[:, ::-1][:, :count], 0))  # v n
+    sizes = jnp.where(sizes > FAINT * sizes[:, :1], sizes, 0)
+    turned, mixed = _turned(sizes)
+    forth = _einsum("vki,vi,vij,vj->vkj", mixtures, sizes, turned, 1 / mixed)
+    shares = _einsum(
+        "ck,vc,cl->vkl",
+        loadings,
+        windows / windows.sum(0)[None],
+        basis.vectors * most / _along(basis.deviations, basis.vectors),
+    )
+    undone = _einsum("vij,vj,vi->vji", turned, mixed, 1 / jnp.where(sizes > 0, sizes, 1))
+    back = _einsum("vni,vki,vkl->vnl", undone, mixtures, shares)
+    noise = jnp.sqrt(_einsum("vkn,vkn,k,k->vn", forth, forth, basis.noise, basis.noise))
+    return Views(forth, back, jnp.minimum(noise, 1))
+
+
+def _windows(bands: int, number: int) -> jax.Array:
+    """How much each of some views looks at each band, `v c`: the first half of the views mostly at
+    the last bands, the other half mostly at the first ones."""
+    place = np.linspace(-1, 1, bands) if bands > 1 else np.zeros(1)
+    lean = np.where(np.arange(number) < number // 2, LEAN, -LEAN)
+    return jnp.asarray(np.exp(lean[:, None] * place), jnp.float32)
+
+
+def _turned(sizes: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rotations of components with the deviations `v n` among each other, `v n n`, and the
+    deviations of the rotated ones. An angle adds to the fainter of two neighbours `TURN` of its own
+    deviation from the stronger one, so that it still shows mostly itself."""
+    number, count = sizes.shape
     whole = jnp.broadcast_to(jnp.eye(count), (number, count, count))
     for i in range(count - 1):
-        ratio = sizes[i + 1] / jnp.where(sizes[i] > 0, sizes[i], 1)
+        ratio = sizes[:, i + 1] / jnp.where(sizes[:, i] > 0, sizes[:, i], 1)
         angles = jnp.asarray(SIGNS[:number, i % 2]) * jnp.arctan(TURN * ratio)
         cos, sin = jnp.cos(angles), jnp.sin(angles)
         pair = jnp.stack([cos, -sin, sin, cos], -1).reshape(number, 2, 2)
         whole = whole.at[..., i : i + 2].set(_einsum("fij,fjk->fik", whole[..., i : i + 2], pair))
-    mixed = jnp.sqrt(_einsum("fij,fij,i,i->fj", whole, whole, sizes, sizes))
-    mixed = jnp.where(mixed > 0, mixed, 1)
-    forth = _einsum("i,fij,fj->fij", sizes, whole, 1 / mixed)
-    back = _einsum("fij,fj,i->fji", whole, mixed, 1 / jnp.where(sizes > 0, sizes, 1))
-    shares = basis.noise[:count]
-    noise = jnp.sqrt(_einsum("fij,fij,i,i->fj", forth, forth, shares, shares))
-    return Turn(forth, back, jnp.minimum(noise, 1))
+    mixed = jnp.sqrt(_einsum("fij,fij,fi,fi->fj", whole, whole, sizes, sizes))
+    return whole, jnp.where(mixed > 0, mixed, 1)
 
 
 def _along(values: jax.Array, x: jax.Array) -> jax.Array:
