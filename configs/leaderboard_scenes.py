@@ -79,7 +79,6 @@ def run(scene: str, network: str, recipe: str, scale: int, given: dict) -> Confi
         config.loss = ConfigDict({"name": "weighted", "relative_mse": 5.0, "spectral_angle": 0.5})
         config.optimizer.learning_rate, config.optimizer.clip, config.ema = 1e-3, 1.0, 0.98
         config.optimizer.schedule = ConfigDict({"name": "cosine", "warmup": 30})
-        config.eval.self_ensemble = True
     config.select, config.eval_every = "best", max(config.steps // 4, 1)
     config.eval.baselines, config.eval.images_kept = ("anyband",), 1
     config.log_every, config.checkpoint_every = 50, 0

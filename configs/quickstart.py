@@ -35,7 +35,7 @@ def get_config(arg: str | None = None):
     config.optimizer.learning_rate, config.optimizer.clip, config.ema = 1e-3, 1.0, 0.98
     config.optimizer.schedule = {"name": "cosine", "warmup": 30}
     config.select, config.eval_every = "best", 100
-    config.eval.self_ensemble, config.eval.baselines = True, ("anyband",)
+    config.eval.baselines = ("anyband",)
     config.log_every, config.checkpoint_every = 50, 100
     config.mesh.data = 1
     return common.smoke(config) if smoke else config

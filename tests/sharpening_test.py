@@ -118,6 +118,7 @@ PLAIN = changed(60)
         (PLAIN, {"scale": "4"}, "whole number"),
         (PLAIN, {"scale": [4]}, "whole number"),
         (PLAIN, {"scale": True}, "whole number"),
+        (PLAIN, {"limits": "none"}, "limits='none': use True or False"),
         (PLAIN, {"degradation": "lens"}, "bicubic, area or mtf"),
         (PLAIN, {"degradation": None}, "a name, or a mapping"),
         (PLAIN, {"degradation": {"name": "mtf", "mtf": 3}}, "between 0 and 1"),

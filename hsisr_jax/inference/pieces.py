@@ -54,6 +54,8 @@ def request(
     """A request for a cube of this shape."""
     if isinstance(scale, bool) or not isinstance(scale, (int, float, np.number)):
         raise UserError(f"scale={scale!r}: use a whole number, such as 2 or 4")
+    if not isinstance(options.get("limits", True), (bool, np.bool_)):
+        raise UserError(f"limits={options['limits']!r}: use True or False")
     plain = dict(degradation) if isinstance(degradation, Mapping) else degradation
     try:
         text = json.dumps(plain, default=np.ndarray.tolist)

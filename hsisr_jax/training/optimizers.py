@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -108,6 +109,9 @@ def _schedule(
     learning_rate: float, steps: int, *, name: str, warmup: int = 0, hold: int = 0, **options
 ) -> Schedule:
     make = _pick("schedule", SCHEDULES, name)
+    for key, value in (("warmup", warmup), ("hold", hold)):
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+            raise UserError(f"config.optimizer.schedule: {key}={value!r}: use a number of steps")
     try:
         after = make(learning_rate, max(steps - warmup, 1), **options)
     except TypeError as error:

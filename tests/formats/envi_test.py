@@ -132,6 +132,8 @@ def test_a_reference_system_that_is_not_known_is_told(tail, tmp_path, cube):
         assert len(scene.notes) == 1 and f"(UTM, {tail}) is not known here" in scene.notes[0]
     with open_scene(put(tmp_path, cube, "map info = {Arbitrary, 1, 1, 0, 0, 1, 1}")) as scene:
         assert not scene.notes
+    with open_scene(put(tmp_path, cube, "RPC info = {1, 2, 3}")) as scene:
+        assert scene.notes == ("its rational polynomials (rpc info) are not kept",)
 
 
 @pytest.mark.parametrize("down", [-2.0, 2.0])

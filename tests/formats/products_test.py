@@ -54,6 +54,7 @@ def test_prisma_is_one_cube_in_reflectance_on_its_map(tmp_path):
     with open_scene(tmp_path / "x.bin.he5") as scene:
         cube, meta = scene.read(), scene.meta
         np.testing.assert_array_equal(scene.read(slice(2, 4), slice(1, 7)), cube[2:4, 1:7])
+        assert "VNIR bands from 930 nm on (1) are left out" in scene.notes[0]
     assert meta.wavelengths.tolist() == [450, 600, 800, 930, 1500, 2400]
     assert meta.fwhm.tolist() == [10, 11, 12, 11, 10, 9] and meta.units == "reflectance"
     expected = np.concatenate(
@@ -78,7 +79,7 @@ def test_prisma_level_1_has_radiance_and_control_points(tmp_path):
     np.testing.assert_allclose(cube[3, 3, 0], vnir[3, 3, 3] / 100 - 1, rtol=1e-6)
     points = carried.points(meta.extra)
     assert points[0][:2] == [0.5, 0.5] and points[0][2:4] == pytest.approx([11, 45], abs=1e-5)
-    assert "ground control points" in notes[0] and "WGS 84" in meta.crs
+    assert "ground control points" in notes[-1] and "WGS 84" in meta.crs
 
 
 @pytest.mark.parametrize("lost", ["List_Fwhm_Vnir", "L2ScaleSwirMax", "List_Cw_Swir"])

@@ -166,6 +166,8 @@ def test_what_a_configuration_lacks_is_named():
         ({"betas": 1}, "betas"),
         ({"schedule": {"name": "stairs"}}, "unknown schedule"),
         ({"schedule": {"name": "step", "evry": 3}}, "evry"),
+        ({"schedule": {"name": "cosine", "warmup": "x"}}, "warmup='x': use a number of steps"),
+        ({"schedule": {"name": "step", "every": 3, "hold": -1}}, "hold=-1: use a number of steps"),
         ({"freeze": ("nothing",)}, "no parameter starts with"),
     ],
 )

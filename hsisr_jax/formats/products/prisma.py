@@ -46,11 +46,16 @@ def open_scene(
     parts: list[Part] = []
     centres: list[np.ndarray] = []
     widths: list[np.ndarray] = []
+    notes: tuple[str, ...] = ()
     for name in ("Vnir", "Swir"):
         cube = _named(path, found, f"_HCO/Data Fields/{name.upper()}_Cube")
         waves, fwhm, used = _bands(path, file, name, cube.shape[1])
         if name == "Swir":  # in the overlap its bands are the better ones
-            kept = centres[0] < waves[used].min()
+            first = waves[used].min()
+            kept = centres[0] < first
+            if left := int((~kept).sum()):
+                notes = (f"VNIR bands from {first:.0f} nm on ({left}) are left out: "
+                         "the SWIR has that range too",)  # fmt: skip
             parts[0] = Part(parts[0].data, "hbw", parts[0].bands[kept], parts[0].gain,
                             parts[0].offset, blank=0)  # fmt: skip
             centres[0], widths[0] = centres[0][kept], widths[0][kept]
@@ -61,7 +66,7 @@ def open_scene(
     shape = parts[0].data.shape
     where = _map(file, (int(shape[0]), int(shape[2])))
     layers = (name.split("/")[-1] for name in found)
-    notes = unused(name for name in layers if name.endswith(("_ERR_MATRIX", "_Mask")))
+    notes += unused(name for name in layers if name.endswith(("_ERR_MATRIX", "_Mask")))
     if not where:
         points = _located(found, (int(shape[0]), int(shape[2])))
         where = {"extra": points, "crs": wkt(4326)} if points else {}
