@@ -73,9 +73,9 @@ def views(basis: Basis, count: int, number: int) -> Views:
     loadings = basis.vectors * _along(basis.deviations, basis.vectors)  # c k
     spread = jnp.sqrt(jnp.square(loadings).sum(1))  # the deviation of each band
     most = jnp.where(spread.max() > 0, spread.max(), 1)
-    loadings, spread = loadings / most, jnp.maximum(spread / most, WEAK)
-    windows = _windows(len(loadings), number)  # v c
-    seen = jnp.square(windows) / spread[None]
+    loadings, spread = loadings / most, spread / most
+    windows = _windows(spread > FAINT, number)  # v c
+    seen = jnp.square(windows) / jnp.maximum(spread, WEAK)[None]
     values, vectors = jnp.linalg.eigh(_einsum("ck,vc,cl->vkl", loadings, seen, loadings))
     mixtures = vectors[:, :, ::-1][:, :, :count]  # v k n
     signs = jnp.where(_einsum("ck,vkn->vn", loadings, mixtures) < 0, -1.0, 1.0)
@@ -96,12 +96,13 @@ def views(basis: Basis, count: int, number: int) -> Views:
     return Views(forth, back, jnp.minimum(noise, 1))
 
 
-def _windows(bands: int, number: int) -> jax.Array:
+def _windows(varied: jax.Array, number: int) -> jax.Array:
     """How much each of some views looks at each band, `v c`: the first half of the views mostly at
-    the last bands, the other half mostly at the first ones."""
-    place = np.linspace(-1, 1, bands) if bands > 1 else np.zeros(1)
+    the last bands, the other half mostly at the first ones. Bands that do not vary do not count."""
+    last = varied.sum() - 1
+    place = (2 * (jnp.cumsum(varied) - 1) - last) / jnp.maximum(last, 1)  # -1 to 1
     lean = np.where(np.arange(number) < number // 2, LEAN, -LEAN)
-    return jnp.asarray(np.exp(lean[:, None] * place), jnp.float32)
+    return jnp.exp(jnp.asarray(lean, jnp.float32)[:, None] * place[None])
 
 
 def _turned(sizes: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -70,8 +70,17 @@ def test_each_view_turns_the_components_of_another_range_of_bands():
         assert abs(np.corrcoef(first, mostly[:, 0])[0, 1]) > 0.7
 
 
+def test_constant_bands_do_not_move_the_views_of_the_others():
+    seen = spectra(0.01)
+    more = np.insert(seen, [5, 5, 20], 7.0, axis=1)
+    alone, among = (components.views(components.basis(x, 4), 3, 4) for x in (seen, more))
+    np.testing.assert_allclose(among.forth, alone.forth, atol=1e-3)
+
+
 def test_views_of_few_or_constant_bands_are_finite():
     one = np.random.default_rng(0).random((500, 1)) * np.linspace(1, 2, 3)
+    shares = components.views(components.basis(one[:, :1], 5), 1, 4).back[:, 0, 0]
+    np.testing.assert_allclose(shares, 0.25, atol=1e-5)  # one band is in the middle of all
     for seen in (one, np.ones((500, 3)), one[:, :1]):
         found = components.basis(seen, 5)
         look = components.views(found, 5, 4)
