@@ -33,8 +33,8 @@ def load(
     scale: int, degradation: str | Mapping[str, Any] = "bicubic", *, pixels: int = 0
 ) -> Loaded:
     """The packaged network for a scale and a sensor (a name, or a mapping of `name` and options
-    as for `degrade.create`). For a scene of many `pixels` it averages over two flips instead of
-    four: half of the time for 0.01 to 0.04 dB."""
+    as for `degrade.create`). For a scene of many `pixels` it averages over two passes instead of
+    four: half of the time for 0.04 to 0.05 dB."""
     if isinstance(scale, bool) or scale not in SCALES:
         raise UserError(f"there are no weights for scale {scale!r}: use {_words(SCALES)}")
     options = told(degradation) | {"flips": 4 if pixels <= MANY else 2} | weights.sizes()
