@@ -74,6 +74,8 @@ def sharpen(
     """
     if not isinstance(data_array, xarray.DataArray):
         raise UserError(f"sharpen takes a DataArray, not {type(data_array).__name__}")
+    if not isinstance(facts, Facts | None):
+        raise UserError(f"facts is {facts!r}: use what scene_facts returns, or leave it out")
     rows, cols, bands = _sides(data_array, dims)
     cube = _cube(data_array, dims)
     nodata, attrs = _no_data(data_array)

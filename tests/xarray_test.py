@@ -161,6 +161,7 @@ def test_control_points_and_pixel_sizes_follow():
         (("y", "x"), {}, "reads 4 bands"),
         (("y", "x", "c"), {"degradation": "area"}, "trained for one sensor"),
         (("y", "x", "c"), {"dims": ("y",)}, "name rows and columns"),
+        (("y", "x", "c"), {"facts": 3}, "facts is 3: use what scene_facts returns"),
     ],
 )
 def test_what_cannot_be_sharpened_is_told(bicubic, dims, options, words):
