@@ -40,7 +40,7 @@ def open_scene(path: Path, *, variable: str | None = None) -> SceneReader:
             f"its reference system ({system}) is not known here: it is kept as text, and other "
             "programs may not find it in the output",
         )
-    if any(" ".join(key.lower().split()) == "rpc info" for key in meta.extra):
+    if "rpc info" in meta.extra:
         reader.notes += ("its rational polynomials (rpc info) are not kept",)
     return reader
 

@@ -72,8 +72,7 @@ def views(basis: Basis, count: int, number: int) -> Views:
         return Views(straight, straight.transpose(0, 2, 1), basis.noise[None, :count])
     loadings = basis.vectors * _along(basis.deviations, basis.vectors)  # c k
     spread = jnp.sqrt(jnp.square(loadings).sum(1))  # the deviation of each band
-    most = jnp.where(spread.max() > 0, spread.max(), 1)
-    loadings, spread = loadings / most, spread / most
+    spread = spread / jnp.where(spread.max() > 0, spread.max(), 1)
     windows = _windows(spread > FAINT, number)  # v c
     seen = jnp.square(windows) / jnp.maximum(spread, WEAK)[None]
     values, vectors = jnp.linalg.eigh(_einsum("ck,vc,cl->vkl", loadings, seen, loadings))
@@ -84,12 +83,9 @@ def views(basis: Basis, count: int, number: int) -> Views:
     sizes = jnp.where(sizes > FAINT * sizes[:, :1], sizes, 0)
     turned, mixed = _turned(sizes)
     forth = _einsum("vki,vi,vij,vj->vkj", mixtures, sizes, turned, 1 / mixed)
-    shares = _einsum(
-        "ck,vc,cl->vkl",
-        loadings,
-        windows / windows.sum(0)[None],
-        basis.vectors * most / _along(basis.deviations, basis.vectors),
-    )
+    share = windows / windows.sum(0)[None]
+    project = basis.vectors / _along(basis.deviations, basis.vectors)  # spectra to components
+    shares = _einsum("ck,vc,cl->vkl", loadings, share, project)
     undone = _einsum("vij,vj,vi->vji", turned, mixed, 1 / jnp.where(sizes > 0, sizes, 1))
     back = _einsum("vni,vki,vkl->vnl", undone, mixtures, shares)
     noise = jnp.sqrt(_einsum("vkn,vkn,k,k->vn", forth, forth, basis.noise, basis.noise))
@@ -116,8 +112,8 @@ def _turned(sizes: jax.Array) -> tuple[jax.Array, jax.Array]:
         angles = jnp.asarray(SIGNS[:number, i % 2]) * jnp.arctan(TURN * ratio)
         cos, sin = jnp.cos(angles), jnp.sin(angles)
         pair = jnp.stack([cos, -sin, sin, cos], -1).reshape(number, 2, 2)
-        whole = whole.at[..., i : i + 2].set(_einsum("fij,fjk->fik", whole[..., i : i + 2], pair))
-    mixed = jnp.sqrt(_einsum("fij,fij,fi,fi->fj", whole, whole, sizes, sizes))
+        whole = whole.at[..., i : i + 2].set(_einsum("vij,vjk->vik", whole[..., i : i + 2], pair))
+    mixed = jnp.sqrt(_einsum("vij,vij,vi,vi->vj", whole, whole, sizes, sizes))
     return whole, jnp.where(mixed > 0, mixed, 1)
 
 
