@@ -18,7 +18,7 @@ import numpy as np
 
 from configs import common
 from hsisr_jax import losses, mesh, models
-from hsisr_jax.ops.platforms import platform
+from hsisr_jax.ops.platforms import compiler_options, platform
 from hsisr_jax.training import make_step, optimizers
 from hsisr_jax.training import state as states
 
@@ -136,6 +136,7 @@ def _cost(compiled) -> dict:
 
 
 def _program(function: Callable, *arguments, **options) -> tuple[Any, float, float, Callable]:
+    options |= {"compiler_options": compiler_options()}
     lower = lambda: jax.jit(function, **options).lower(*arguments)  # noqa: E731
     began = time.perf_counter()
     lowered = lower()

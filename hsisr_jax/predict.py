@@ -30,6 +30,7 @@ from hsisr_jax.inference.options import Options
 from hsisr_jax.inference.packaged import Load
 from hsisr_jax.inference.stream import Stream
 from hsisr_jax.inference.trained import Loaded
+from hsisr_jax.ops.platforms import compiler_options
 from hsisr_jax.training.hooks import Progress, told
 from hsisr_jax.training.stopping import Interrupted, Signals
 
@@ -268,6 +269,7 @@ class Job:
                 self.frontend.estimate if self.options.self_ensemble else self.frontend,
                 in_shardings=(everywhere, divided, divided),
                 out_shardings=divided,
+                compiler_options=compiler_options(),
             )
             narrow = self.scene.dtype.itemsize <= 4 and not self.centre
             stored = self.scene.dtype if narrow else jnp.float32

@@ -20,6 +20,7 @@ from hsisr_jax.inference.ensemble import over_symmetries
 from hsisr_jax.inference.projection import back_project
 from hsisr_jax.inference.tiles import in_tiles
 from hsisr_jax.mesh import replicated
+from hsisr_jax.ops.platforms import compiler_options
 
 INPUTS = ("lr", "lms", "msi")  # what a network may read
 
@@ -116,7 +117,9 @@ def forward(module: nn.Module, grid: Mesh | None = None) -> Callable:
     def apply(variables: dict, inputs: dict) -> dict:
         return module.apply(variables, inputs, train=False)
 
-    return jax.jit(apply, out_shardings=grid and replicated(grid))
+    return jax.jit(
+        apply, out_shardings=grid and replicated(grid), compiler_options=compiler_options()
+    )
 
 
 def super_resolve(
@@ -183,9 +186,8 @@ def evaluate(
     prepare, seen_again = jax.jit(recipe.as_tested), jax.jit(recipe.seen_again)
 
     @jax.jit
-    def loss_of(variables: Mapping, batch: Mapping) -> jax.Array:
-        inputs = {name: batch[name] for name in INPUTS if name in batch}
-        return loss(apply(variables, inputs), batch)[0]
+    def loss_of(out: Mapping, batch: Mapping) -> jax.Array:
+        return loss(out, batch)[0]
 
     for number, scene in enumerate(scenes):
         drawn = of_image(scene.cubes, scene.normaliser, scene.domain)
@@ -205,7 +207,8 @@ def evaluate(
                 again = seen_again(jnp.asarray(x)[None], drawn)
                 scores[name]["consistency"] = float(jnp.sqrt(jnp.mean((again - batch["lr"]) ** 2)))
         if loss:
-            scores["test"]["loss"] = float(loss_of(own, batch))
+            inputs = {name: batch[name] for name in INPUTS if name in batch}
+            scores["test"]["loss"] = float(loss_of(apply(own, inputs), batch))
         result.images.append({"name": scene.name, **scores})
         if save:
             save(scene, batch, estimates)

@@ -22,6 +22,7 @@ from hsisr_jax.inference.facts import Scene, checked
 from hsisr_jax.inference.frontend import HALO, Frontend
 from hsisr_jax.inference.tiles import Corner, Plan, blended
 from hsisr_jax.ops.fill import filled
+from hsisr_jax.ops.platforms import compiler_options
 
 VALUES = 32_000_000  # of the output of one tile
 MARGIN = 32  # input pixels around a tile that hidden ones are filled from
@@ -208,7 +209,8 @@ def _compiled(card: trained.Trained) -> Callable[[dict, np.ndarray, np.ndarray],
         rounds=card.projection,
         dark=card.dark,
     )
-    estimate, finished = jax.jit(front.estimate), jax.jit(front.finished)
+    estimate = jax.jit(front.estimate, compiler_options=compiler_options())
+    finished = jax.jit(front.finished)
 
     def run(variables: dict, seen: np.ndarray, bits: np.ndarray) -> jax.Array:
         def network(x: dict) -> jax.Array:

@@ -10,9 +10,12 @@ build sees all bands and upsamples by the last 2 (III-C). Blocks: `Branch`, `Spa
 As published, and unlike the paper's figure: the bicubic image enters as features, through one
 convolution added before the last one; nothing is added to the output. Departures of ours: branches
 that do not share weights upsample by scale / 2 as well (the original by 2 always, so that it runs
-at scale 4 only); all groups are one batch, not a loop, except on a CPU, where a compiled loop stays
-in cache; scale 3 is refused.
+at scale 4 only); all groups are one batch, not a loop, except on a CPU, where a compiled loop takes
+as many at a time as stay in cache; scale 3 is refused.
 """
+
+import math
+from functools import partial
 
 import jax
 from flax import linen as nn
@@ -29,6 +32,7 @@ from hsisr_jax.ops.bands import (
     split_groups,
     unfold_groups,
 )
+from hsisr_jax.ops.cpu.convolution import at_a_time
 from hsisr_jax.ops.platforms import platform
 
 LIFTED = {"params": 0, "batch_stats": 0, "intermediates": 0}  # every group has its own
@@ -129,6 +133,7 @@ class SSPSR(nn.Module):
         return each(branch, groups)
 
     def _loop(self, branch: Branch, groups: jax.Array, train: bool) -> jax.Array:
+        """A few groups at a time, or one where each has weights of its own."""
         each = nn.scan(
             lambda branch, carry, x: (carry, branch(x, train=train)),
             variable_axes={"intermediates": 0} if self.shared_branch else LIFTED,
@@ -136,14 +141,19 @@ class SSPSR(nn.Module):
             variable_carry="batch_stats" if self.shared_branch else False,
             split_rngs={"params": False, "dropout": True},
         )
-        return each(branch, None, groups)[1]
+        if not self.shared_branch:
+            return each(branch, None, groups)[1]
+        size = at_a_time(len(groups), math.prod(groups.shape[1:4]))
+        some = groups.reshape(-1, size, *groups.shape[1:])
+        y = each(branch, None, jax.vmap(fold_groups)(some))[1]
+        y = jax.vmap(partial(unfold_groups, groups=size))(y)
+        return y.reshape(len(groups), *y.shape[2:])
 
     def _loops(self) -> bool:
         if self.grouping not in ("auto", "batched", "loop"):
             raise UserError(f"grouping {self.grouping!r} is unknown: use auto, batched or loop")
         if self.grouping == "auto":
-            # on a CPU 1.06 to 1.2 times faster in training, 1.2 to 1.3 in inference:
-            # benchmarks/micro_groups.py
+            # on a CPU as fast, with less memory: benchmarks/micro_groups.py
             return self.branch_body is None and platform() == "cpu"
         return self.grouping == "loop"
 

@@ -22,6 +22,17 @@ def platform() -> str:
     return _CHOSEN.get() or jax.default_backend()
 
 
+def compiler_options() -> dict[str, str]:
+    """Options of `jax.jit` for the programs that take most of the time.
+
+    On CPUs XLA gives sums, products and convolutions to YNNPACK. Sums gain by it; products are up
+    to 1.2 and convolutions of few channels up to 2 times as fast without.
+    """
+    if platform() == "cpu" and (0, 10) <= jax.__version_info__[:2] <= (0, 12):
+        return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    return {}
+
+
 @contextmanager
 def tracing_for(name: str) -> Iterator[None]:
     """Inside, programs take their forms for this platform."""

@@ -17,7 +17,7 @@ from hsisr_jax.data import sampler
 from hsisr_jax.data.batches import Draw, Recipe, draw, draw_on_host
 from hsisr_jax.data.host import prefetch
 from hsisr_jax.data.sampler import Patches
-from hsisr_jax.ops.platforms import platform
+from hsisr_jax.ops.platforms import compiler_options, platform
 from hsisr_jax.training import state as states
 from hsisr_jax.training.state import TrainState
 from hsisr_jax.training.steps import Step
@@ -141,7 +141,7 @@ class Trainer:
         """Compiles for this source; returns the seconds that it took."""
         began = time.monotonic()
         exact = self.deterministic and self.mesh.devices.flat[0].platform == "gpu"
-        options = {"xla_gpu_deterministic_ops": True} if exact else None
+        options = compiler_options() | ({"xla_gpu_deterministic_ops": True} if exact else {})
         lowered = self._advance.lower(state, source, self.seeds, self._count(1))
         self._compiled = lowered.compile(compiler_options=options)
         return time.monotonic() - began

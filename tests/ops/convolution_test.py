@@ -18,7 +18,7 @@ def reference(x, kernel, stride, padding):
 
 
 @pytest.mark.parametrize(
-    ("shape", "k", "stride", "pad"),
+    "case",  # shape, kernel, stride, padding and, where there are fewer than channels in, outputs
     [
         ((4, 6, 7, 3), 3, 1, 1),
         ((5, 9, 11, 2), 5, 4, 2),
@@ -30,12 +30,19 @@ def reference(x, kernel, stride, padding):
         ((1, 6, 5, 70), 3, 1, 0),
         ((5, 23, 20, 64), 3, 1, 1),  # and a loop over chunks of images
         ((7, 4, 4, 64), 3, 2, 1),
+        ((5, 23, 20, 64), 3, 1, 1, 7),  # fewer channels out than in
+        ((2, 11, 10, 9), 5, 4, 2, 2),
+        ((2, 8, 7, 9), 3, 1, 0, 1),
+        ((1, 130, 128, 5), 3, 1, 1),  # too large to hold all shifts
+        ((1, 8, 8, 70), 5, 1, 2),
     ],
 )
-def test_gradients_equal_autodiff(shape, k, stride, pad):
+def test_gradients_equal_autodiff(case, monkeypatch):
+    monkeypatch.setattr("hsisr_jax.ops.cpu.convolution.CACHED", 2048)
+    shape, k, stride, pad, out = (*case, max(case[0][-1], 5))[:5]
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], shape)
-    kernel = jax.random.normal(keys[1], (k, k, shape[-1], max(shape[-1], 5)))
+    kernel = jax.random.normal(keys[1], (k, k, shape[-1], out))
     pads = ((pad, pad), (pad, pad))
     expected, pull = jax.vjp(lambda x, w: reference(x, w, stride, pads), x, kernel)
     found, pull_ours = jax.vjp(lambda x, w: convolve(x, w, stride=stride, padding=pads), x, kernel)

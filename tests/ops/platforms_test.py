@@ -10,7 +10,7 @@ from hsisr_jax.ops.convolution import convolve
 from hsisr_jax.ops.depthwise import convolve_depthwise
 from hsisr_jax.ops.platforms import platform, tracing_for
 
-X, KERNEL = jnp.ones((4, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
+X, KERNEL = jnp.ones((8, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
 
 
 def gradient_of(operation, *arguments):

@@ -16,12 +16,19 @@ import jax.numpy as jnp
 Rows = tuple[jax.Array, ...]
 
 
-@partial(jax.jit, static_argnames="padding")  # traced once for all layers of a shape
-def convolution(x: jax.Array, kernel: jax.Array, padding) -> jax.Array:
-    """Cross-correlation of `b h w i` with `3 3 i o`, zero padding given per side."""
+@partial(jax.jit, static_argnames=("padding", "turned"))  # traced once for all layers of a shape
+def convolution(x: jax.Array, kernel: jax.Array, padding, *, turned: bool = False) -> jax.Array:
+    """Cross-correlation of `b h w i` with `3 3 i o`, zero padding given per side.
+
+    With `turned`, of `b h w o` with the kernel flipped and transposed, as the gradient of the
+    input needs it: its transforms are those of the kernel in reverse order, and transposing them
+    is far cheaper than transforming a transposed kernel.
+    """
     size = [n + low + high - 2 for n, (low, high) in zip(x.shape[1:3], padding)]
     windows = _windows(x, size, padding)  # 4 4 of b s t i
     factors = [_kernel_rows(row) for row in _kernel_rows(kernel)]  # 4 4 of i o
+    if turned:
+        factors = [tuple(_flipped(a.T for a in row)) for row in _flipped(factors)]
     products = [tuple(a @ b for a, b in zip(*rows)) for rows in zip(windows, factors)]
     rows = zip(*(_result_rows(row) for row in products))  # 2 of 4
     pairs = [jnp.stack(_result_rows(column), 2) for column in rows]  # 2 of b s 2 t o
@@ -38,13 +45,13 @@ def weight_gradient(x: jax.Array, dy: jax.Array, padding) -> jax.Array:
     ends = [(0, n % 2) for n in size]
     outputs = _both_axes(jnp.pad(dy, ((0, 0), *ends, (0, 0))), _output_rows)
     products = [
-        [_over_pixels(a, b) for a, b in zip(*rows)] for rows in zip(windows, outputs)
+        [over_pixels(a, b) for a, b in zip(*rows)] for rows in zip(windows, outputs)
     ]  # 4 4 of i o
     rows = _filter_rows(tuple(jnp.stack(row) for row in products))  # 3 of 4 i o
     return jnp.stack([jnp.stack(_filter_rows(tuple(row))) for row in rows])
 
 
-def _over_pixels(a: jax.Array, b: jax.Array) -> jax.Array:
+def over_pixels(a: jax.Array, b: jax.Array) -> jax.Array:
     """`... i`, `... o` -> `i o`, as a product of two matrices, which spares a copy."""
     return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
 
@@ -82,6 +89,12 @@ def _kernel_rows(g) -> Rows:
     """The kernel transform, G of F(2x2, 3x3): three rows to four."""
     ends, middle = 0.5 * (g[0] + g[2]), 0.5 * g[1]
     return g[0], ends + middle, ends - middle, g[2]
+
+
+def _flipped(rows) -> list:
+    """The transform of a flipped kernel from that of the kernel: the outer rows change places."""
+    first, *middle, last = rows
+    return [last, *middle, first]
 
 
 def _result_rows(m) -> Rows:
