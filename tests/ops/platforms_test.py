@@ -8,7 +8,7 @@ import pytest
 from hsisr_jax import models
 from hsisr_jax.ops.convolution import convolve
 from hsisr_jax.ops.depthwise import convolve_depthwise
-from hsisr_jax.ops.platforms import platform, tracing_for
+from hsisr_jax.ops.platforms import compiler_options, platform, tracing_for
 
 X, KERNEL = jnp.ones((8, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
 
@@ -32,6 +32,16 @@ def test_it_is_that_of_the_backend_unless_told():
     with pytest.raises(KeyError), tracing_for("tpu"):
         raise KeyError
     assert platform() == jax.default_backend()
+
+
+def test_products_on_cpus_are_not_left_to_the_slower_library():
+    product = jax.jit(jnp.matmul, compiler_options=compiler_options())
+    x = jnp.ones((256, 256))
+    assert "ynn_fusion" not in product.lower(x, x).compile().as_text()
+    np.testing.assert_allclose(product(x, x), 256)
+    for name in ("gpu", "tpu"):
+        with tracing_for(name):
+            assert compiler_options() == {}
 
 
 @pytest.mark.parametrize("name", ["gpu", "tpu"])
