@@ -33,6 +33,12 @@ def command(main: Callable[..., int]) -> Callable[..., int]:
     return told
 
 
+def brief(value: Any, most: int = 80) -> str:
+    """A wrong value as a message names it: on one line, cut."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of what an error says, cut; its type where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0][:most]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, brief
 from hsisr_jax.formats.scene import hidden_values
 from hsisr_jax.inference import pieces, sensed
 from hsisr_jax.inference.facts import Facts, facts_of
@@ -75,7 +75,7 @@ def sharpen(
     if not isinstance(data_array, xarray.DataArray):
         raise UserError(f"sharpen takes a DataArray, not {type(data_array).__name__}")
     if not isinstance(facts, Facts | None):
-        raise UserError(f"facts is {facts!r}: use what scene_facts returns, or leave it out")
+        raise UserError(f"facts is {brief(facts)}: use what scene_facts returns, or leave it out")
     rows, cols, bands = _sides(data_array, dims)
     cube = _cube(data_array, dims)
     nodata, attrs = _no_data(data_array)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hsisr_jax import mesh, weights
 from hsisr_jax.data.normalise import Normaliser
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, brief
 from hsisr_jax.formats import SceneReader
 from hsisr_jax.inference import sensed, trained
 from hsisr_jax.inference.facts import facts_of
@@ -36,7 +36,7 @@ def load(
     as for `degrade.create`). For a scene of many `pixels` it averages over two passes instead of
     four: half of the time for 0.04 to 0.05 dB."""
     if isinstance(scale, bool) or scale not in SCALES:
-        raise UserError(f"there are no weights for scale {scale!r}: use {_words(SCALES)}")
+        raise UserError(f"there are no weights for scale {brief(scale)}: use {_words(SCALES)}")
     options = told(degradation) | {"flips": 4 if pixels <= MANY else 2} | weights.sizes()
     spec = describe(NAME, options, scale=int(scale), bands=0)
     identity = {"wavelengths": None, "normaliser": Normaliser().to_json()}
@@ -68,8 +68,8 @@ def told(degradation: str | Mapping[str, Any]) -> dict[str, Any]:
     known = {"mtf"} if name == "mtf" else set()
     if name not in sensor.KNOWN or set(options) - known:
         raise UserError(
-            f"degradation={degradation!r}: use {_words(sensor.KNOWN)}, the last with its value at "
-            'Nyquist: {"name": "mtf", "mtf": 0.3}'
+            f"degradation={brief(degradation)}: use {_words(sensor.KNOWN)}, the last with its value "
+            'at Nyquist: {"name": "mtf", "mtf": 0.3}'
         )
     if name != "mtf":
         return {"degradation": name}
@@ -78,7 +78,7 @@ def told(degradation: str | Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         mtf = np.nan
     if not 0 < mtf < 1:
-        raise UserError(f"degradation={degradation!r}: an MTF lies between 0 and 1")
+        raise UserError(f"degradation={brief(degradation)}: an MTF lies between 0 and 1")
     return {"degradation": name, "mtf": mtf}
 
 
@@ -147,7 +147,7 @@ def _named(degradation: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(degradation, str):
         return {"name": degradation}
     if not isinstance(degradation, Mapping):
-        raise UserError(f"degradation={degradation!r}: use a name, or a mapping with name")
+        raise UserError(f"degradation={brief(degradation)}: use a name, or a mapping with name")
     return dict(degradation)
 
 

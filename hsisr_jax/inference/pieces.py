@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from hsisr_jax.data.normalise import Normaliser
-from hsisr_jax.errors import UserError
+from hsisr_jax.errors import UserError, brief
 from hsisr_jax.inference import packaged, trained
 from hsisr_jax.inference.ensemble import over_symmetries
 from hsisr_jax.inference.facts import Scene, checked
@@ -54,14 +54,14 @@ def request(
 ) -> Request:
     """A request for a cube of this shape."""
     if isinstance(scale, bool) or not isinstance(scale, (int, float, np.number)):
-        raise UserError(f"scale={scale!r}: use a whole number, such as 2 or 4")
+        raise UserError(f"scale={brief(scale)}: use a whole number, such as 2 or 4")
     if not isinstance(options.get("limits", True), (bool, np.bool_)):
-        raise UserError(f"limits={options['limits']!r}: use True or False")
+        raise UserError(f"limits={brief(options['limits'])}: use True or False")
     plain = dict(degradation) if isinstance(degradation, Mapping) else degradation
     try:
         text = json.dumps(plain, default=np.ndarray.tolist)
     except TypeError as error:
-        raise UserError(f"degradation={degradation!r}: {error}") from error
+        raise UserError(f"degradation={brief(degradation)}: {error}") from error
     height, width, bands = (int(n) for n in shape)
     mtf = plain.get("mtf") if isinstance(plain, dict) else None
     if np.size(mtf) not in (1, bands):
@@ -190,7 +190,7 @@ def _of_sensor(found: trained.Loaded, degradation: Any, workdir: str) -> trained
         return found
     if found.card.name != packaged.NAME:
         raise UserError(
-            f"degradation={degradation!r}: the network in {workdir}, {found.card.name}, was "
+            f"degradation={brief(degradation)}: the network in {workdir}, {found.card.name}, was "
             "trained for one sensor; leave the degradation out"
         )
     spec = found.card.spec
