@@ -68,8 +68,8 @@ def told(degradation: str | Mapping[str, Any]) -> dict[str, Any]:
     known = {"mtf"} if name == "mtf" else set()
     if name not in sensor.KNOWN or set(options) - known:
         raise UserError(
-            f"degradation={brief(degradation)}: use {_words(sensor.KNOWN)}, the last with its value "
-            'at Nyquist: {"name": "mtf", "mtf": 0.3}'
+            f"degradation={brief(degradation)}: use {_words(sensor.KNOWN)}, the last with its "
+            'value at Nyquist: {"name": "mtf", "mtf": 0.3}'
         )
     if name != "mtf":
         return {"degradation": name}
