@@ -26,7 +26,7 @@ def compiler_options() -> dict[str, str]:
     """Options of `jax.jit` for the programs that take most of the time.
 
     On CPUs XLA gives sums, products and convolutions to YNNPACK. Sums gain by it; products are up
-    to 1.2 and convolutions of few channels up to 2 times as fast without.
+    to 1.2 and convolutions of few channels up to 2 times as fast without (measured on Intel).
     """
     if platform() == "cpu" and (0, 10) <= jax.__version_info__[:2] <= (0, 12):
         return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
