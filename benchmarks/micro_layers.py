@@ -1,9 +1,9 @@
-"""One 3x3 layer: XLA's direct convolution and Winograd's form, and the gradients of the kernel.
+"""One 3x3 layer: XLA's direct convolution and Winograd's form; of the kernel's gradient also shifts.
 
     python -m benchmarks.micro_layers [--small] [--rounds 5]
 
-The gradients are those of `ops/cpu/convolution.py`, a few images at a time. Where Winograd's form
-loses (few channels on one side) our layers stay direct.
+The gradients are those of `ops/cpu/convolution.py`, a few images at a time. With fewer than 64
+channels on one side our layers stay direct, and the gradient of the kernel takes the shifts.
 """
 
 from functools import partial
@@ -13,6 +13,7 @@ import jax
 from benchmarks import timing
 from hsisr_jax.ops import xla
 from hsisr_jax.ops.cpu import convolution, winograd
+from hsisr_jax.ops.platforms import compiler_options
 
 LAYERS = (  # batch, side, channels in, channels out
     (4, 32, 256, 256),
@@ -20,6 +21,9 @@ LAYERS = (  # batch, side, channels in, channels out
     (4, 32, 128, 128),
     (8, 32, 64, 64),
     (4, 64, 256, 31),
+    (4, 64, 31, 256),
+    (4, 32, 64, 30),
+    (4, 32, 32, 32),
 )
 PADDING = ((1, 1), (1, 1))
 
@@ -34,7 +38,7 @@ def direct_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
 
 
 def timed(function, *arrays):
-    compiled = jax.jit(function)
+    compiled = jax.jit(function, compiler_options=compiler_options())
     return lambda: jax.block_until_ready(compiled(*arrays))
 
 
@@ -52,14 +56,14 @@ def main() -> None:
             "direct": timed(direct, x, kernel),
             "Winograd": timed(partial(winograd.convolution, padding=PADDING), x, kernel),
         }
+        of_kernel = {
+            "direct": direct_gradient,
+            "Winograd": partial(winograd.weight_gradient, padding=PADDING),
+            "shifts": partial(convolution.by_shifts, kernel=kernel.shape, padding=PADDING),
+        }
         gradient = {
-            "direct": timed(partial(convolution.in_chunks, direct_gradient), x, dy, kernel),
-            "Winograd": timed(
-                partial(convolution.in_chunks, partial(winograd.weight_gradient, padding=PADDING)),
-                x,
-                dy,
-                kernel,
-            ),
+            form: timed(partial(convolution.in_chunks, function), x, dy, kernel)
+            for form, function in of_kernel.items()
         }
         name = f"{i}->{o}, {batch} x {side}^2"
         results[name] = {

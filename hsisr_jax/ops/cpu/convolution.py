@@ -102,7 +102,7 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pa
     if _wide(kernel) and dy.shape[1:3] == _dense(x, padding):
         return in_chunks(partial(winograd.weight_gradient, padding=padding), x, dy, kernel)
     if min(kernel.shape[2:]) < WINOGRAD and x.shape[1] * x.shape[2] <= SHIFTED:
-        return in_chunks(partial(_by_shifts, kernel=kernel.shape, padding=padding), x, dy, kernel)
+        return in_chunks(partial(by_shifts, kernel=kernel.shape, padding=padding), x, dy, kernel)
     pads = tuple(
         (low, kernel.shape[axis] - 1 + dy.shape[axis + 1] - x.shape[axis + 1] - low)
         for axis, (low, _) in enumerate(padding)
@@ -115,7 +115,7 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, padding: Pa
     return in_chunks(of_images, x, dy, kernel)
 
 
-def _by_shifts(x: jax.Array, dy: jax.Array, kernel: tuple[int, ...], padding: Pads) -> jax.Array:
+def by_shifts(x: jax.Array, dy: jax.Array, kernel: tuple[int, ...], padding: Pads) -> jax.Array:
     """The weight gradient as one product: of one side, and of the narrower one at every shift."""
     kh, kw, i, o = kernel
     lows = tuple(low for low, _ in padding)
