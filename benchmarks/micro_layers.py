@@ -1,4 +1,4 @@
-"""One 3x3 layer: XLA's direct convolution and Winograd's form; of the kernel's gradient also shifts.
+"""One 3x3 layer: XLA's direct convolution and Winograd's form; for the kernel's gradient, shifts.
 
     python -m benchmarks.micro_layers [--small] [--rounds 5]
 
