@@ -3,8 +3,9 @@
 XLA's CPU backend hands a convolution to its fast library only when the dimension numbers are the
 plain NHWC/HWIO/NHWC ones, and inside a loop it never rewrites the others into that form: the
 gradients of autodiff are then about 100 times slower. Here both gradients are written as
-plain convolutions of explicitly transposed arrays. Wide 3x3 layers and their gradients use
-Winograd's algorithm, on a few images at a time, which stay in cache.
+plain convolutions of explicitly transposed arrays, or as one product where a side has few
+channels. Wide 3x3 layers and their gradients use Winograd's algorithm. All take a few images at a
+time, which stay in cache.
 """
 
 from collections.abc import Callable
