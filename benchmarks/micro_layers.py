@@ -1,9 +1,10 @@
-"""One 3x3 layer: XLA's direct convolution and Winograd's form; for the kernel's gradient, shifts.
+"""Times of one 3x3 layer and of its kernel's gradient in the forms that the library chooses from.
 
     python -m benchmarks.micro_layers [--small] [--rounds 5]
 
-The gradients are those of `ops/cpu/convolution.py`, a few images at a time. With fewer than 64
-channels on one side our layers stay direct, and the gradient of the kernel takes the shifts.
+Direct is XLA's convolution. Gradients are taken a few images at a time, as in
+`ops/cpu/convolution.py`. With fewer than 64 channels on one side our layers stay direct, and their
+kernel's gradient is one product with all shifts of that side.
 """
 
 from functools import partial

@@ -259,8 +259,7 @@ class Job:
 
     def compile(self, sizes: Sizes) -> jax.stages.Compiled:
         """Compiles the network for a batch of tiles of this size."""
-        height, width = sizes.plan.size
-        return self._compiled(sizes.batch, height + 2 * HALO, width + 2 * HALO)
+        return self._compiled(sizes.batch, *(side + 2 * HALO for side in sizes.plan.size))
 
     def _compiled(self, *shape: int) -> jax.stages.Compiled:
         if shape not in self.compiled:

@@ -122,6 +122,11 @@ def forward(module: nn.Module, grid: Mesh | None = None) -> Callable:
     )
 
 
+def inputs_of(batch: Mapping) -> dict:
+    """What a network may read of a batch."""
+    return {name: batch[name] for name in INPUTS if name in batch}
+
+
 def super_resolve(
     apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol, recipe: Recipe
 ) -> np.ndarray:
@@ -142,7 +147,7 @@ def super_resolve(
 def _by_network(
     apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol, scale: int
 ) -> np.ndarray:
-    inputs = {name: batch[name] for name in INPUTS if name in batch}
+    inputs = inputs_of(batch)
 
     def run(cut: dict) -> jax.Array:
         return apply(variables, cut)["sr"].astype(jnp.float32)
@@ -207,8 +212,7 @@ def evaluate(
                 again = seen_again(jnp.asarray(x)[None], drawn)
                 scores[name]["consistency"] = float(jnp.sqrt(jnp.mean((again - batch["lr"]) ** 2)))
         if loss:
-            inputs = {name: batch[name] for name in INPUTS if name in batch}
-            scores["test"]["loss"] = float(loss_of(apply(own, inputs), batch))
+            scores["test"]["loss"] = float(loss_of(apply(own, inputs_of(batch)), batch))
         result.images.append({"name": scene.name, **scores})
         if save:
             save(scene, batch, estimates)
@@ -220,7 +224,7 @@ def evaluate(
 
 def _for_report(batch: Mapping, estimates: Mapping, scene: Scene) -> dict[str, np.ndarray]:
     cubes = {"hr": batch["hr"][0], "sr": estimates["test"]}
-    cubes |= {name: batch[name][0] for name in INPUTS if name in batch}
+    cubes |= {name: x[0] for name, x in inputs_of(batch).items()}
     cubes = {name: np.asarray(x, np.float16) for name, x in cubes.items()}
     if scene.wavelengths is not None:
         cubes["wavelengths"] = scene.wavelengths
@@ -231,7 +235,7 @@ def _abundance(
     apply: Callable, variables: Mapping, batch: Mapping, protocol: Protocol
 ) -> dict[str, np.ndarray]:
     """The abundances of an image, if the network returns any; none if it is tiled."""
-    inputs = {name: batch[name] for name in INPUTS if name in batch}
+    inputs = inputs_of(batch)
     tiled = protocol.tile and protocol.tile < max(next(iter(inputs.values())).shape[1:3])
     if tiled or "abundance" not in jax.eval_shape(apply, variables, inputs):
         return {}

@@ -81,7 +81,7 @@ def _normaliser(epsilon: float):
         x, scale, near, mean, inverse = residuals
         dy, n = cotangents[0].astype(jnp.float32), x.shape[1]  # running statistics pass none on
         y = (x.astype(jnp.float32) - near - mean) * inverse
-        of_bias, of_scale = dy.sum(1, keepdims=True), _over_pixels(dy * y)  # g 1 d
+        of_bias, of_scale = dy.sum(1, keepdims=True), _pixel_sum(dy * y)  # g 1 d
         dx = scale * inverse * (dy - (of_bias + y * of_scale) / n)
         sums = (a.sum(0, keepdims=True).astype(scale.dtype) for a in (of_scale, of_bias))
         return dx.astype(x.dtype), *sums, jnp.zeros_like(near)
@@ -93,7 +93,7 @@ def _normaliser(epsilon: float):
     return with_gradient(forward, backward, point)(lambda *args: forward(*args)[0])
 
 
-def _over_pixels(products: jax.Array) -> jax.Array:
+def _pixel_sum(products: jax.Array) -> jax.Array:
     """The sum of `g n d` over `n`, as a product of matrices.
 
     On a CPU jax 0.10 takes 13 times as long where it fuses a sum with the product of two arrays.

@@ -12,7 +12,7 @@ from hsisr_jax.data.batches import Recipe, of_image
 from hsisr_jax.data.scenes import Dataset, Scene
 from hsisr_jax.errors import UserError
 from hsisr_jax.inference import baselines, outputs
-from hsisr_jax.inference.evaluate import INPUTS, Protocol
+from hsisr_jax.inference.evaluate import Protocol, inputs_of
 from hsisr_jax.models.spec import NetworkSpec
 from hsisr_jax.training import loggers
 
@@ -145,8 +145,7 @@ def _refusal(module: nn.Module, recipe: Recipe, scene: Scene) -> str:
 
     def run() -> dict:
         batch = recipe.as_tested(of_image(scene.cubes, scene.normaliser, scene.domain))
-        inputs = {name: batch[name] for name in INPUTS if name in batch}
-        return module.init_with_output(jax.random.key(0), inputs, train=False)[0]
+        return module.init_with_output(jax.random.key(0), inputs_of(batch), train=False)[0]
 
     try:
         jax.eval_shape(run)

@@ -9,6 +9,7 @@ from jax import lax
 
 from hsisr_jax.layers.conv import Conv, ConvTranspose
 from hsisr_jax.ops.convolution import convolve, convolve_transposed
+from hsisr_jax.ops.cpu.convolution import cached_pixels
 
 
 def reference(x, kernel, stride, padding):
@@ -51,6 +52,16 @@ def test_gradients_equal_autodiff(case, monkeypatch):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-6 * jnp.abs(theirs).max())
     if shape[-1] < 64:  # Winograd's form rounds by the largest value
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("told", "pixels"),
+    [("1024K\n", 2048), ("2048K\n", 4096), ("256K\n", 1024), ("8192K\n", 4096), ("", 2048)],
+)
+def test_pixels_at_a_time_follow_the_size_of_the_cache(tmp_path, told, pixels):
+    (tmp_path / "size").write_text(told)
+    assert cached_pixels(tmp_path / "size") == pixels
+    assert cached_pixels(tmp_path / "missing") == 2048
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Convolution for CPUs, whose gradients are themselves plain convolutions.
+"""Convolution for CPUs, with gradients written by hand that are fast inside loops as well.
 
 XLA's CPU backend hands a convolution to its fast library only when the dimension numbers are the
 plain NHWC/HWIO/NHWC ones, and inside a loop it never rewrites the others into that form: the
@@ -21,20 +21,22 @@ from hsisr_jax.ops.cpu import winograd
 from hsisr_jax.ops.derivatives import with_gradient
 from hsisr_jax.ops.xla import Pads
 
+LEVEL = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # of the second cache, on Linux
 
-def _cached_pixels(level: str = "/sys/devices/system/cpu/cpu0/cache/index2/size") -> int:
+
+def cached_pixels(size: Path = LEVEL) -> int:
     """Pixels to work on at a time: 2048 for each MiB of a core's second cache.
 
     Measured with 1 MiB (AMD EPYC) and 2 MiB (Intel Xeon); 2048 where the size is not told.
     """
     try:
-        kib = int(Path(level).read_text().strip().removesuffix("K"))
+        kib = int(size.read_text().strip().removesuffix("K"))
     except (OSError, ValueError):
         return 2048
     return min(max(2 * kib, 1024), 4096)
 
 
-CACHED = _cached_pixels()
+CACHED = cached_pixels()
 SHIFTED = 16384  # pixels of an image up to which all its shifts are held
 WINOGRAD = 64  # channels on both sides, from which on the products outweigh the transforms
 
